@@ -1,0 +1,83 @@
+import { readdir, realpath } from 'node:fs/promises';
+import { dirname, join, sep } from 'node:path';
+import { FerryError } from '../errors.ts';
+import type { ByteSource } from '../source/byte-source.ts';
+import { LocalFile } from '../source/local-file.ts';
+import { type ArchiveMember, indexArchive, memberSource } from './archive.ts';
+
+/** Where a package's files come from: an archive, or a folder. Names use `/`. */
+export interface Container {
+  /** All names, for finding the descriptor and the manifest. */
+  readonly names: readonly string[];
+  readonly warnings: readonly string[];
+  /** Bytes of the member with exactly this name. */
+  open(name: string): Promise<ByteSource>;
+  /** @throws FerryError SOURCE_CHANGED if any file that was opened was changed since */
+  assertUnchanged(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** @throws FerryError as `indexArchive` */
+export async function openArchive(file: LocalFile): Promise<Container> {
+  const { members, ended } = await indexArchive(file);
+  const byName = new Map<string, ArchiveMember>();
+  const twice = new Set<string>();
+  for (const member of members) {
+    if (byName.has(member.name)) twice.add(member.name);
+    byName.set(member.name, member);
+  }
+  return {
+    names: members.map(({ name }) => name),
+    warnings: ended ? [] : ['the archive has no end mark: it may have been cut short'],
+    async open(name) {
+      const member = byName.get(name);
+      if (!member) throw missing(name);
+      if (twice.has(name)) {
+        throw new FerryError('PACKAGE_AMBIGUOUS', `the archive holds ${name} twice`, {
+          facts: { member: name },
+        });
+      }
+      return memberSource(file, member);
+    },
+    assertUnchanged: () => file.assertUnchanged(),
+    close: () => file.close(),
+  };
+}
+
+/** The folder in which a descriptor lies. A link may not lead out of it. */
+export async function openFolder(descriptorPath: string): Promise<Container> {
+  const folder = await realpath(dirname(descriptorPath));
+  const opened = new Map<string, LocalFile>();
+  return {
+    names: await readdir(folder),
+    warnings: [],
+    async open(name) {
+      const known = opened.get(name);
+      if (known) return known;
+      const path = join(folder, ...name.split('/'));
+      const real = await realpath(path).catch(() => {
+        throw missing(name);
+      });
+      if (!real.startsWith(folder + sep)) {
+        throw new FerryError('PACKAGE_UNSAFE', `${name} is a link that leads out of the package`, {
+          facts: { member: name },
+        });
+      }
+      const file = await LocalFile.open(real);
+      opened.set(name, file);
+      return file;
+    },
+    async assertUnchanged() {
+      for (const file of opened.values()) await file.assertUnchanged();
+    },
+    async close() {
+      for (const file of opened.values()) await file.close();
+    },
+  };
+}
+
+function missing(name: string): FerryError {
+  return new FerryError('PACKAGE_INCOMPLETE', `${name} is missing from the package`, {
+    facts: { member: name },
+  });
+}

@@ -1,0 +1,133 @@
+import {
+  DESCRIPTOR_LIMITS,
+  parseXml,
+  type ScannedTag,
+  scanXml,
+  type XmlElement,
+  XmlError,
+} from '../xml.ts';
+
+/** A File of the descriptor's References. */
+export interface FileReference {
+  readonly id: string;
+  readonly href: string;
+  /** Bytes; undefined if missing or not a number. */
+  readonly size: number | undefined;
+  readonly chunkBytes: number | undefined;
+  readonly compression: string | undefined;
+}
+
+/** What we need to know of a descriptor. Plain data: it crosses a process boundary. */
+export interface DescriptorFacts {
+  readonly version: '0.9' | '1.x' | '2.x';
+  readonly files: readonly FileReference[];
+  readonly virtualSystems: readonly string[];
+  /** What makes the descriptor useless, in words; empty if nothing does. */
+  readonly problems: readonly string[];
+}
+
+const VERSIONS: Readonly<Record<string, DescriptorFacts['version']>> = {
+  'http://schemas.dmtf.org/ovf/envelope/1': '1.x',
+  'http://schemas.dmtf.org/ovf/envelope/2': '2.x',
+  'http://www.vmware.com/schema/ovf/1/envelope': '0.9',
+};
+
+/**
+ * Reads a descriptor (DSP0243 clause 7). Elements are found by local name below a checked root,
+ * since 0.9 descriptors have children without a namespace.
+ *
+ * @throws XmlError if it is not XML at all, or not an Envelope
+ */
+export function parseDescriptor(text: string): DescriptorFacts {
+  const root = parseXml(text, DESCRIPTOR_LIMITS);
+  if (root.name !== 'Envelope') {
+    const what = /^html$/i.test(root.name) ? 'an HTML page' : `a ${root.name} document`;
+    throw new XmlError(`is ${what}, not an OVF envelope`);
+  }
+  const version = VERSIONS[root.namespace];
+  if (!version) throw new XmlError(`has the unknown OVF namespace "${root.namespace}"`);
+  const files = (root.child('References')?.children('File') ?? []).map(parseFile);
+  return {
+    version,
+    files,
+    virtualSystems: root.descendants('VirtualSystem').map((system) => system.attribute('id') ?? ''),
+    problems: problemsOf(root, files),
+  };
+}
+
+function parseFile(file: XmlElement): FileReference {
+  return {
+    id: file.attribute('id') ?? '',
+    href: file.attribute('href') ?? '',
+    size: wholeNumber(file.attribute('size')),
+    chunkBytes: wholeNumber(file.attribute('chunkSize')),
+    compression: file.attribute('compression'),
+  };
+}
+
+function wholeNumber(text: string | undefined): number | undefined {
+  if (text === undefined || !/^\s*\d{1,16}\s*$/.test(text)) return undefined;
+  return Number(text);
+}
+
+function problemsOf(root: XmlElement, files: readonly FileReference[]): string[] {
+  const problems: string[] = [];
+  if (files.some(({ href }) => href === '')) problems.push('a File has no href');
+  const ids = new Set(files.map(({ id }) => id));
+  for (const disk of root.descendants('Disk')) {
+    const reference = disk.attribute('fileRef');
+    if (reference !== undefined && reference !== '' && !ids.has(reference)) {
+      problems.push(
+        `disk ${disk.attribute('diskId') ?? ''} refers to the unknown file ${reference}`,
+      );
+    }
+  }
+  if (root.descendants('VirtualSystem').length === 0) problems.push('it has no VirtualSystem');
+  return problems;
+}
+
+/**
+ * The descriptor with these sizes in its Files, all other bytes as they were: vCD answers
+ * "Client sent more data than expected" where `ovf:size` and the file differ.
+ *
+ * @param sizes bytes by position in References; undefined leaves a File as it is
+ */
+export function withFileSizes(text: string, sizes: readonly (number | undefined)[]): string {
+  let corrected = '';
+  let copied = 0;
+  for (const [i, tag] of fileTags(text).entries()) {
+    const size = sizes[i];
+    if (size === undefined) continue;
+    const present = tag.attributes.find(({ name }) => localName(name) === 'size');
+    if (present) {
+      corrected += text.slice(copied, present.start) + size;
+      copied = present.end;
+    } else {
+      const href = tag.attributes.find(({ name }) => localName(name) === 'href')?.name ?? '';
+      const prefix = href.slice(0, href.indexOf(':') + 1);
+      corrected += `${text.slice(copied, tag.nameEnd)} ${prefix}size="${size}"`;
+      copied = tag.nameEnd;
+    }
+  }
+  return corrected + text.slice(copied);
+}
+
+/** The tags of the Files in the first References below the root, in order. */
+function fileTags(text: string): ScannedTag[] {
+  const files: ScannedTag[] = [];
+  let references = 0;
+  let inside = false;
+  for (const tag of scanXml(text)) {
+    if (tag.depth <= 2) {
+      inside = tag.depth === 2 && localName(tag.name) === 'References' && references === 0;
+      if (inside) references += 1;
+    } else if (inside && tag.depth === 3 && localName(tag.name) === 'File') {
+      files.push(tag);
+    }
+  }
+  return files;
+}
+
+function localName(name: string): string {
+  return name.slice(name.indexOf(':') + 1);
+}

@@ -1,0 +1,160 @@
+import { readdir, stat } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { FerryError } from '../errors.ts';
+import type { ByteSource } from '../source/byte-source.ts';
+import { type FileIdentity, fileError, identityOfFile, LocalFile } from '../source/local-file.ts';
+import { type Container, openArchive, openFolder } from './container.ts';
+import { findDescriptor, type OvfPackage, type PackageOptions, readPackage } from './package.ts';
+
+/** An ISO, or any other single file. */
+export interface MediaImage {
+  readonly kind: 'media';
+  readonly file: ByteSource;
+  readonly warnings: readonly string[];
+}
+
+/** Something that can be uploaded, held open. */
+export type OpenImage = (OvfPackage | MediaImage) & {
+  /** Of the file that stands for the image, when it was opened. */
+  readonly identity: FileIdentity;
+  /** @throws FerryError SOURCE_CHANGED */
+  assertUnchanged(): Promise<void>;
+  close(): Promise<void>;
+};
+
+/** What a path turned out to be, without opening the package. */
+export interface LocatedImage {
+  readonly kind: 'ovf' | 'media';
+  /** The file that stands for the image: the archive, the descriptor, the ISO. */
+  readonly path: string;
+  /** Its name in a catalog unless another is given. */
+  readonly defaultName: string;
+  readonly identity: FileIdentity;
+}
+
+/**
+ * Tells what a path holds by its kind and name.
+ *
+ * @param media take any file as a media image
+ * @throws FerryError SOURCE_NOT_FOUND, PACKAGE_AMBIGUOUS, PACKAGE_INCOMPLETE, PACKAGE_UNSUPPORTED
+ */
+export async function locateImage(path: string, media = false): Promise<LocatedImage> {
+  const file = await fileOf(path);
+  const kind = media || /\.iso$/i.test(file) ? 'media' : 'ovf';
+  if (kind === 'ovf') assertPackageName(file);
+  return { kind, path: file, defaultName: defaultName(file), identity: await identityOfFile(file) };
+}
+
+/** A file's name without what says that it is an image. */
+export function defaultName(path: string): string {
+  return basename(path).replace(/\.(ova|ovf|iso)$/i, '');
+}
+
+/** The file itself, or the only package in a folder. */
+async function fileOf(path: string): Promise<string> {
+  const stats = await stat(path).catch((error: unknown) => {
+    throw fileError(path, error);
+  });
+  return stats.isDirectory() ? join(path, await onlyPackageIn(path)) : path;
+}
+
+function assertPackageName(file: string): void {
+  if (/\.(ova|ovf)$/i.test(file)) return;
+  throw new FerryError('PACKAGE_UNSUPPORTED', `${file} is neither an .ova, an .ovf nor an .iso`, {
+    hint: 'Use --media to upload it as a media image.',
+  });
+}
+
+async function onlyPackageIn(folder: string): Promise<string> {
+  const found = (await readdir(folder)).filter((name) => /\.(ova|ovf)$/i.test(name)).sort();
+  const [only] = found;
+  if (only === undefined) {
+    throw new FerryError('PACKAGE_INCOMPLETE', `${folder} holds no .ova and no .ovf`, {
+      hint: 'Name a folder that holds exactly one package, or the file itself.',
+    });
+  }
+  if (found.length > 1) {
+    throw new FerryError(
+      'PACKAGE_AMBIGUOUS',
+      `${folder} holds ${found.length} packages: ${found.join(', ')}`,
+    );
+  }
+  return only;
+}
+
+/**
+ * Opens an image for uploading. The name's ending is only a hint: browsers save an .ova as .ovf.
+ *
+ * @throws FerryError PACKAGE_…, DESCRIPTOR_INVALID, MANIFEST_INVALID, SOURCE_…
+ */
+export async function openImage(
+  located: Pick<LocatedImage, 'kind' | 'path'>,
+  options: PackageOptions,
+): Promise<OpenImage> {
+  const path = await fileOf(located.path);
+  if (located.kind === 'ovf') assertPackageName(path);
+  const file = await LocalFile.open(path);
+  if (located.kind === 'media') return openMedia(file);
+  let container: Container | undefined;
+  try {
+    const { opened, descriptor } = await openContainer(file);
+    container = opened;
+    const content = await readPackage(opened, descriptor, options);
+    return {
+      ...content,
+      identity: file.identity,
+      assertUnchanged: () => opened.assertUnchanged(),
+      close: () => opened.close(),
+    };
+  } catch (error) {
+    await (container ?? file).close();
+    throw error;
+  }
+}
+
+function openMedia(file: LocalFile): OpenImage {
+  return {
+    kind: 'media',
+    file,
+    identity: file.identity,
+    warnings: [],
+    assertUnchanged: () => file.assertUnchanged(),
+    close: () => file.close(),
+  };
+}
+
+async function openContainer(file: LocalFile): Promise<{ opened: Container; descriptor: string }> {
+  const what = await sniff(file);
+  if (what === 'tar') {
+    const opened = await openArchive(file);
+    return { opened, descriptor: findDescriptor(opened, file.name) };
+  }
+  if (what !== 'text') {
+    throw new FerryError('PACKAGE_CORRUPT', `${file.name} ${what}`, {
+      hint: 'An OVA is a plain tar archive; unpack or fetch it again.',
+    });
+  }
+  if (/\.ova$/i.test(file.name)) {
+    throw new FerryError('PACKAGE_CORRUPT', `${file.name} is not an OVA: it is no tar archive`);
+  }
+  await file.close(); // the folder opens the descriptor as one of its files
+  return { opened: await openFolder(file.name), descriptor: basename(file.name) };
+}
+
+const MAGIC: readonly [bytes: readonly number[], what: string][] = [
+  [[0x1f, 0x8b], 'is compressed with gzip'],
+  [[0xfd, 0x37, 0x7a, 0x58, 0x5a], 'is compressed with xz'],
+  [[0x28, 0xb5, 0x2f, 0xfd], 'is compressed with zstd'],
+  [[0x42, 0x5a, 0x68], 'is compressed with bzip2'],
+  [[0x50, 0x4b, 0x03, 0x04], 'is a zip archive'],
+];
+
+/** 'tar', 'text', or in words what else it is. */
+async function sniff(file: LocalFile): Promise<string> {
+  if (file.size === 0) return 'is empty';
+  const head = Buffer.alloc(Math.min(file.size, 512));
+  await file.read(head, 0);
+  if (head.subarray(257, 262).toString('latin1') === 'ustar') return 'tar';
+  const known = MAGIC.find(([bytes]) => bytes.every((byte, i) => head[i] === byte));
+  return known?.[1] ?? 'text';
+}

@@ -1,0 +1,172 @@
+import { FerryError } from '../errors.ts';
+import { type ByteSource, concatenationOf } from '../source/byte-source.ts';
+import type { DigestCheck } from '../source/digest-watch.ts';
+import type { Container } from './container.ts';
+import type { FileReference } from './descriptor.ts';
+import type { ManifestEntry } from './manifest.ts';
+
+/** A file of a package as it will be sent. */
+export interface PackageFile {
+  /** As the descriptor has it; vCD names its File so. */
+  readonly href: string;
+  /** The real size in bytes, whatever the descriptor says. */
+  readonly size: number;
+  readonly declaredSize: number | undefined;
+  readonly source: ByteSource;
+  readonly checks: readonly DigestCheck[];
+}
+
+export interface ResolveOptions {
+  readonly container: Container;
+  /** The descriptor's folder inside the container, '' or ending in '/'. */
+  readonly folder: string;
+  readonly entries: readonly ManifestEntry[];
+}
+
+/** Chunked files have at most this many parts; nine digits would allow a thousand million. */
+const MAX_PARTS = 100_000;
+
+/**
+ * Finds the bytes of one File of the descriptor, and what they must hash to.
+ *
+ * @throws FerryError PACKAGE_UNSAFE, PACKAGE_UNSUPPORTED, PACKAGE_INCOMPLETE, PACKAGE_CORRUPT
+ */
+export async function resolveReference(
+  reference: FileReference,
+  { container, folder, entries }: ResolveOptions,
+): Promise<PackageFile> {
+  assertSafeHref(reference.href);
+  if (reference.compression !== undefined && !/^(identity)?$/i.test(reference.compression)) {
+    throw new FerryError(
+      'PACKAGE_UNSUPPORTED',
+      `${reference.href} is stored with compression="${reference.compression}", which vCD does not accept`,
+      {
+        facts: { member: reference.href },
+        hint: 'Export the package uncompressed (streamOptimized VMDKs are fine).',
+      },
+    );
+  }
+  const parts = await openParts(reference, container, folder);
+  const source =
+    parts.length === 1 && parts[0]
+      ? parts[0].source
+      : concatenationOf(
+          parts.map((p) => p.source),
+          reference.href,
+        );
+  return {
+    href: reference.href,
+    size: source.size,
+    declaredSize: reference.size,
+    source,
+    checks: checksOf(reference.href, parts, source.size, entries),
+  };
+}
+
+interface Part {
+  /** Names by which a manifest may call it. */
+  readonly names: readonly string[];
+  readonly source: ByteSource;
+}
+
+async function openParts(
+  reference: FileReference,
+  container: Container,
+  folder: string,
+): Promise<Part[]> {
+  const whole = findName(container, folder, reference.href);
+  if (whole !== undefined) return [await openPart(container, folder, whole)];
+  if (!reference.chunkBytes) {
+    // Lets the container say what it misses (a sub-folder's file is not in a folder's names).
+    return [await openPart(container, folder, folder + plainName(reference.href))];
+  }
+  const parts: Part[] = [];
+  for (let i = 0; i < MAX_PARTS; i += 1) {
+    const name = findName(container, folder, `${reference.href}.${String(i).padStart(9, '0')}`);
+    if (name === undefined) break;
+    parts.push(await openPart(container, folder, name));
+  }
+  checkParts(reference, parts);
+  return parts;
+}
+
+function checkParts(reference: FileReference, parts: readonly Part[]): void {
+  const next = `${reference.href}.${String(parts.length).padStart(9, '0')}`;
+  const total = parts.reduce((sum, { source }) => sum + source.size, 0);
+  if (parts.length === 0 || (reference.size !== undefined && total < reference.size)) {
+    throw new FerryError('PACKAGE_INCOMPLETE', `${next} is missing from the package`, {
+      facts: { member: next },
+    });
+  }
+  const short = parts.slice(0, -1).find(({ source }) => source.size !== reference.chunkBytes);
+  if (short) {
+    throw new FerryError(
+      'PACKAGE_CORRUPT',
+      `${short.source.name} has ${short.source.size} bytes, but parts of ${reference.href} have ${reference.chunkBytes}`,
+      { facts: { member: short.source.name } },
+    );
+  }
+}
+
+async function openPart(container: Container, folder: string, name: string): Promise<Part> {
+  const source = await container.open(name);
+  const inFolder = name.startsWith(folder) ? name.slice(folder.length) : name;
+  return { names: [name, inFolder], source };
+}
+
+/** The literal name first, then percent-decoded once, then whatever case it is written in. */
+function findName(container: Container, folder: string, href: string): string | undefined {
+  const wanted = [href, plainName(href)].map((name) => folder + name.replace(/^(\.\/)+/, ''));
+  const exact = wanted.find((name) => container.names.includes(name));
+  if (exact !== undefined) return exact;
+  const lower = wanted.map((name) => name.toLowerCase());
+  const alike = container.names.filter((name) => lower.includes(name.toLowerCase()));
+  return alike.length === 1 ? alike[0] : undefined;
+}
+
+function plainName(href: string): string {
+  try {
+    return decodeURIComponent(href).replace(/^(\.\/)+/, '');
+  } catch {
+    return href; // a literal percent sign
+  }
+}
+
+function checksOf(
+  href: string,
+  parts: readonly Part[],
+  size: number,
+  entries: readonly ManifestEntry[],
+): DigestCheck[] {
+  const checks: DigestCheck[] = [];
+  const add = (names: readonly string[], start: number, end: number): void => {
+    for (const { algorithm, name, digest } of entries) {
+      if (names.includes(name)) checks.push({ algorithm, start, end, expected: digest, name });
+    }
+  };
+  const [only] = parts;
+  if (parts.length === 1 && only) {
+    add([...new Set([href, plainName(href), ...only.names])], 0, size);
+    return checks;
+  }
+  let start = 0;
+  for (const { names, source } of parts) {
+    add(names, start, start + source.size);
+    start += source.size;
+  }
+  add([href, plainName(href)], 0, size);
+  return checks;
+}
+
+/** A package may only name files of its own: nothing absolute, nothing above it, nothing elsewhere. */
+function assertSafeHref(href: string): void {
+  const plain = plainName(href);
+  const fault = [
+    { bad: /^[a-z][a-z0-9+.-]*:\/\//i.test(plain), what: 'is a URL, not a file of the package' },
+    { bad: /^([/\\]|[a-z]:)/i.test(plain), what: 'is an absolute path' },
+    { bad: plain.split(/[/\\]/).includes('..'), what: 'leads out of the package' },
+    { bad: plain.includes('\\') || plain.includes('\0'), what: 'is not a relative path' },
+  ].find(({ bad }) => bad);
+  if (!fault) return;
+  throw new FerryError('PACKAGE_UNSAFE', `${href} ${fault.what}`, { facts: { member: href } });
+}

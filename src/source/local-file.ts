@@ -1,0 +1,115 @@
+import { type FileHandle, open, stat } from 'node:fs/promises';
+import { FerryError } from '../errors.ts';
+import type { ByteSource } from './byte-source.ts';
+
+/** What tells one state of a file from another. Times in milliseconds. */
+export interface FileIdentity {
+  readonly size: number;
+  readonly mtimeMs: number;
+  readonly ctimeMs: number;
+  readonly inode: number;
+}
+
+/** A file on a disk of this machine, held open until it is closed. */
+export class LocalFile implements ByteSource {
+  readonly name: string;
+  readonly identity: FileIdentity;
+  readonly #handle: FileHandle;
+
+  private constructor(path: string, handle: FileHandle, identity: FileIdentity) {
+    this.name = path;
+    this.#handle = handle;
+    this.identity = identity;
+  }
+
+  /** @throws FerryError SOURCE_NOT_FOUND, SOURCE_UNREADABLE */
+  static async open(path: string): Promise<LocalFile> {
+    let handle: FileHandle | undefined;
+    try {
+      handle = await open(path, 'r');
+      const stats = await handle.stat();
+      if (!stats.isFile()) throw new FerryError('SOURCE_UNREADABLE', `${path} is not a file`);
+      return new LocalFile(path, handle, identityOf(stats));
+    } catch (error) {
+      await handle?.close();
+      throw fileError(path, error);
+    }
+  }
+
+  get size(): number {
+    return this.identity.size;
+  }
+
+  async read(target: Uint8Array, position: number): Promise<void> {
+    let filled = 0;
+    while (filled < target.length) {
+      const { bytesRead } = await this.#handle
+        .read(target, filled, target.length - filled, position + filled)
+        .catch((error: unknown) => {
+          throw fileError(this.name, error);
+        });
+      if (bytesRead === 0) {
+        throw new FerryError('SOURCE_CHANGED', `${this.name} became shorter while it was read`);
+      }
+      filled += bytesRead;
+    }
+  }
+
+  /**
+   * Compares the file behind the path with the one that was opened.
+   *
+   * @throws FerryError SOURCE_CHANGED if it was written to or replaced since
+   */
+  async assertUnchanged(): Promise<void> {
+    const now = await identityOfFile(this.name);
+    const changed = (Object.keys(now) as (keyof FileIdentity)[]).find(
+      (key) => now[key] !== this.identity[key],
+    );
+    if (changed === undefined) return;
+    throw new FerryError('SOURCE_CHANGED', `${this.name} was changed while it was being sent`, {
+      facts: { changed },
+    });
+  }
+
+  close(): Promise<void> {
+    return this.#handle.close();
+  }
+}
+
+/** @throws FerryError SOURCE_NOT_FOUND, SOURCE_UNREADABLE */
+export async function identityOfFile(path: string): Promise<FileIdentity> {
+  try {
+    return identityOf(await stat(path));
+  } catch (error) {
+    throw fileError(path, error);
+  }
+}
+
+function identityOf(stats: {
+  size: number;
+  mtimeMs: number;
+  ctimeMs: number;
+  ino: number;
+}): FileIdentity {
+  // Whole milliseconds: the fraction does not survive JSON and some file systems.
+  return {
+    size: stats.size,
+    mtimeMs: Math.floor(stats.mtimeMs),
+    ctimeMs: Math.floor(stats.ctimeMs),
+    inode: stats.ino,
+  };
+}
+
+/** Errors of the file system in the words of ours. */
+export function fileError(path: string, error: unknown): FerryError {
+  if (error instanceof FerryError) return error;
+  const { code } = error as NodeJS.ErrnoException;
+  const cause = { cause: error, facts: { errno: code ?? 'unknown' } };
+  if (code === 'ENOENT' || code === 'ENOTDIR') {
+    return new FerryError('SOURCE_NOT_FOUND', `${path} does not exist`, cause);
+  }
+  if (code === 'EACCES' || code === 'EPERM') {
+    return new FerryError('SOURCE_UNREADABLE', `${path} may not be read by this user`, cause);
+  }
+  return new FerryError('SOURCE_UNREADABLE', `${path} can't be read (${code ?? error})`, cause);
+}
