@@ -1,0 +1,40 @@
+import type { SentRange } from './model.ts';
+import type { World } from './world.ts';
+
+/** One item as `GET /_simulator/items` lists it. */
+export interface SeenItem {
+  readonly name: string;
+  readonly description: string;
+  readonly catalog: string;
+  readonly kind: 'vAppTemplate' | 'media';
+  readonly status: number;
+  readonly files: readonly SeenFile[];
+}
+
+export interface SeenFile {
+  readonly name: string;
+  /** Bytes; null where the descriptor does not say and the file is not complete. */
+  readonly size: number | null;
+  /** Bytes that are stored. */
+  readonly received: number;
+  readonly sha256: string;
+  /** Every PUT in order; `end` is exclusive. */
+  readonly ranges: readonly SentRange[];
+}
+
+export function seenItems(world: World): SeenItem[] {
+  return [...world.items()].map((item) => ({
+    name: item.name,
+    description: item.description,
+    catalog: item.catalog.name,
+    kind: item.entity.kind,
+    status: item.entity.status,
+    files: item.entity.received.map(({ name, size, complete, sink, ranges }) => ({
+      name,
+      size: size ?? (complete ? sink.stored : null),
+      received: sink.stored,
+      sha256: sink.digest('sha256'),
+      ranges,
+    })),
+  }));
+}

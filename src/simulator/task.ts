@@ -1,0 +1,36 @@
+import type { Call, Reply, Route } from './call.ts';
+import { taskElement } from './entity.ts';
+import { forbidden } from './errors.ts';
+import type { Item, Task } from './model.ts';
+
+export const taskRoutes: readonly Route[] = [
+  { method: 'GET', path: /^\/api\/task\/([^/]+)$/, handle: getTask },
+  { method: 'POST', path: /^\/api\/task\/([^/]+)\/action\/cancel$/, handle: cancelTask },
+];
+
+function findTask({ world, params }: Call): { item: Item; task: Task } {
+  const id = params[0] ?? '';
+  const item = world.itemOfTask(id);
+  if (item) return { item, task: item.entity.task };
+  const finished = world.finishedTasks.get(id);
+  if (!finished) throw forbidden('task');
+  return finished;
+}
+
+function getTask(call: Call): Reply {
+  const { item, task } = findTask(call);
+  call.world.expireIdleTransfer(item.entity);
+  return { status: 200, type: 'task', xml: taskElement(call.world, item, task) };
+}
+
+/** Cancelling an upload removes its item, as real servers do. */
+function cancelTask(call: Call): Reply {
+  const { item, task } = findTask(call);
+  if (task.status === 'running' && task === item.entity.task) {
+    task.status = 'canceled';
+    task.end = new Date();
+    call.world.finishedTasks.set(task.id, { item, task });
+    call.world.remove(item);
+  }
+  return { status: 204 };
+}

@@ -1,0 +1,53 @@
+import { ApiError } from './errors.ts';
+import { documentOf, element } from './xml.ts';
+
+/** `GET /api/versions`: the only call that needs no version itself. */
+export function versionsDocument(versions: readonly string[], base: string): string {
+  return documentOf(
+    element(
+      'SupportedVersions',
+      { xmlns: 'http://www.vmware.com/vcloud/versions' },
+      ...versions.map((version) => {
+        const major = Number.parseInt(version, 10);
+        const modern = major >= 33;
+        return element(
+          'VersionInfo',
+          { deprecated: 'false' },
+          element('Version', {}, version),
+          element(
+            'LoginUrl',
+            {},
+            `${base}${modern ? '/cloudapi/1.0.0/sessions' : '/api/sessions'}`,
+          ),
+          major >= 36
+            ? element('ProviderLoginUrl', {}, `${base}/cloudapi/1.0.0/sessions/provider`)
+            : undefined,
+        );
+      }),
+    ),
+  );
+}
+
+/**
+ * The version a request asks for. Clients may send several Accept headers; one must name a version
+ * that is served.
+ */
+export function requestedVersion(accept: string | undefined, served: readonly string[]): string {
+  const asked = [...(accept ?? '').matchAll(/version=([\w.-]+)/g)].map((match) => match[1]);
+  const version = asked.find((candidate) => candidate !== undefined && served.includes(candidate));
+  if (version === undefined) {
+    throw new ApiError(406, 'NOT_ACCEPTABLE', 'No valid API version can be selected.');
+  }
+  return version;
+}
+
+/** Numerically, part by part: 5.10 is newer than 5.1. */
+export function atLeast(version: string, floor: string): boolean {
+  const parts = version.split('.').map(Number);
+  const wanted = floor.split('.').map(Number);
+  for (let i = 0; i < Math.max(parts.length, wanted.length); i += 1) {
+    const difference = (parts[i] ?? 0) - (wanted[i] ?? 0);
+    if (difference !== 0) return difference > 0;
+  }
+  return true;
+}
