@@ -1,0 +1,138 @@
+import { FerryError } from '../errors.ts';
+import { parseXml, REPLY_LIMITS, type XmlElement, XmlError } from '../xml.ts';
+import { errorOfAnswer, type Phase } from './answer.ts';
+import type { HttpAnswer, HttpRequest, VcdHttp } from './http.ts';
+import type { VcdSession } from './session.ts';
+
+/** What belongs to one job: when to stop, and what vCD's logs should call its requests. */
+export interface CallContext {
+  readonly signal: AbortSignal;
+  /** Letters, digits and dashes; vCD writes it into its own logs. */
+  readonly requestId?: string;
+}
+
+export interface ApiRequest {
+  readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE';
+  /** As the server gave it, or a path of the API's entry points. */
+  readonly href: string;
+  readonly body?: string;
+  /** MIME type of the body. */
+  readonly type?: string;
+  readonly phase?: Phase;
+}
+
+/** Requests to the API of one target: with session, version and checked answers. */
+export class VcdApi {
+  readonly origin: URL;
+  readonly session: VcdSession;
+  readonly #http: VcdHttp;
+
+  constructor(origin: URL, http: VcdHttp, session: VcdSession) {
+    this.origin = origin;
+    this.session = session;
+    this.#http = http;
+  }
+
+  /**
+   * Sends a request and parses the XML that comes back; undefined for an empty answer.
+   *
+   * @throws FerryError as `errorOfAnswer` and `VcdHttp.send` say
+   */
+  async request(request: ApiRequest, context: CallContext): Promise<XmlElement | undefined> {
+    const url = this.addressOf(request.href);
+    const label = `${request.method} ${url.pathname}`;
+    const answer = await this.#sendAuthorized(request, url, label, context);
+    if (answer.status < 200 || answer.status >= 300) {
+      throw errorOfAnswer(answer, request.phase ?? 'object', label);
+    }
+    if (answer.body.trim() === '') return undefined;
+    try {
+      return parseXml(answer.body, REPLY_LIMITS);
+    } catch (error) {
+      if (!(error instanceof XmlError)) throw error;
+      throw new FerryError('SERVER_UNAVAILABLE', `what came back from ${label} ${error.message}`, {
+        cause: error,
+      });
+    }
+  }
+
+  /** As `request`, for calls that must have an answer. */
+  async get(href: string, context: CallContext, phase: Phase = 'object'): Promise<XmlElement> {
+    const root = await this.request({ method: 'GET', href, phase }, context);
+    if (root) return root;
+    throw new FerryError(
+      'SERVER_UNAVAILABLE',
+      `GET ${this.addressOf(href).pathname} came back empty`,
+    );
+  }
+
+  /**
+   * Sends bytes to a transfer address, which is a secret: it appears in no message. The token goes
+   * along, because balancers in front of vCD drop PUTs without one, but only to the target itself
+   * or, over verified TLS, to a host that the target named.
+   */
+  async transfer(
+    href: string,
+    body: Buffer | AsyncIterable<Uint8Array>,
+    headers: Readonly<Record<string, string>>,
+    context: CallContext,
+  ): Promise<void> {
+    const url = new URL(href);
+    const label = `PUT of ${decodeURIComponent(url.pathname.split('/').at(-1) ?? 'a file')}`;
+    if (this.origin.protocol === 'https:' && url.protocol !== 'https:') {
+      throw new FerryError('NOT_VCD', `${label}: the server names an address without TLS`);
+    }
+    const session = await this.session.get();
+    const trusted = url.origin === this.origin.origin || url.protocol === 'https:';
+    const { accept: _accept, ...token } = session.headers;
+    const answer = await this.#http.send({
+      method: 'PUT',
+      url,
+      headers: { ...(trusted ? token : {}), ...headers },
+      body,
+      signal: context.signal,
+      label,
+    });
+    if (answer.status >= 200 && answer.status < 300) return;
+    throw errorOfAnswer(answer, 'transfer', label);
+  }
+
+  /**
+   * The API's addresses carry the public name that the server believes in; what is asked is the
+   * host that was configured, which is also the only one that gets the token.
+   */
+  addressOf(href: string): URL {
+    const url = new URL(href, this.origin);
+    return new URL(url.pathname + url.search, this.origin);
+  }
+
+  async #sendAuthorized(
+    request: ApiRequest,
+    url: URL,
+    label: string,
+    context: CallContext,
+  ): Promise<HttpAnswer> {
+    const session = await this.session.get();
+    const send = (headers: Readonly<Record<string, string>>): Promise<HttpAnswer> => {
+      const sent: HttpRequest = {
+        method: request.method,
+        url,
+        label,
+        signal: context.signal,
+        headers: {
+          ...headers,
+          ...(request.type === undefined ? {} : { 'content-type': request.type }),
+          ...(context.requestId === undefined
+            ? {}
+            : { 'x-vmware-vcloud-client-request-id': context.requestId }),
+        },
+        ...(request.body === undefined ? {} : { body: request.body }),
+      };
+      return this.#http.send(sent);
+    };
+    const answer = await send(session.headers);
+    if (answer.status !== 401) return answer;
+    // The token has run out: transfers do not keep a session alive. Once, then it is final.
+    return send((await this.session.renew(session)).headers);
+  }
+}

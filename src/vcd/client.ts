@@ -1,0 +1,151 @@
+import { FerryError } from '../errors.ts';
+import { type CallContext, VcdApi } from './api.ts';
+import {
+  type CatalogState,
+  createMedia,
+  createTemplate,
+  entityWithDescription,
+  findCatalogHref,
+  getCatalog,
+  getItem,
+  type ItemReference,
+  type NewItem,
+} from './catalog.ts';
+import { type EntityState, getEntity, parseTask, type TaskState } from './entity.ts';
+import { type HttpTimeouts, type Trust, VcdHttp } from './http.ts';
+import { type SessionOptions, VcdSession } from './session.ts';
+
+export interface VcdOptions extends SessionOptions {
+  readonly trust: Trust;
+  readonly timeouts?: HttpTimeouts;
+}
+
+/** A range of a file: bytes [start, end) of `total`. */
+export interface FileRange {
+  readonly start: number;
+  readonly end: number;
+  readonly total: number;
+}
+
+/** One target's vCD: everything an upload asks of it, and nothing of when or how often. */
+export class VcdClient {
+  readonly #api: VcdApi;
+  readonly #http: VcdHttp;
+  readonly #org: string;
+  readonly #catalogHrefs = new Map<string, string>();
+
+  constructor(options: VcdOptions) {
+    this.#http = new VcdHttp(options.url, options.trust, options.timeouts);
+    this.#api = new VcdApi(options.url, this.#http, new VcdSession(this.#http, options));
+    this.#org = options.org;
+  }
+
+  /** Logs in if need be. @throws FerryError as the login does */
+  async connect(): Promise<{ version: string }> {
+    const { version } = await this.#api.session.get();
+    return { version };
+  }
+
+  /** @throws FerryError CATALOG_NOT_FOUND */
+  async getCatalog(name: string, context: CallContext): Promise<CatalogState> {
+    const known = this.#catalogHrefs.get(name);
+    if (known !== undefined) {
+      try {
+        return await getCatalog(this.#api, known, context);
+      } catch (error) {
+        // Removed and made anew under its old name, perhaps: look it up again.
+        if (!(error instanceof FerryError) || error.code !== 'ITEM_GONE') throw error;
+        this.#catalogHrefs.delete(name);
+      }
+    }
+    const href = await findCatalogHref(this.#api, { org: this.#org, name }, context);
+    const catalog = await getCatalog(this.#api, href, context);
+    this.#catalogHrefs.set(name, href);
+    return catalog;
+  }
+
+  createTemplate(
+    addHref: string,
+    item: NewItem & { readonly manifestRequired: boolean },
+    context: CallContext,
+  ): Promise<ItemReference> {
+    return createTemplate(this.#api, addHref, item, context);
+  }
+
+  createMedia(
+    addHref: string,
+    item: NewItem & {
+      readonly size: number;
+      readonly imageType: string;
+      readonly operationKey: string;
+    },
+    context: CallContext,
+  ): Promise<ItemReference> {
+    return createMedia(this.#api, addHref, item, context);
+  }
+
+  getItem(href: string, context: CallContext): Promise<ItemReference> {
+    return getItem(this.#api, href, context);
+  }
+
+  getEntity(href: string, context: CallContext): Promise<EntityState> {
+    return getEntity(this.#api, href, context);
+  }
+
+  async getTask(href: string, context: CallContext): Promise<TaskState> {
+    return parseTask(await this.#api.get(href, context));
+  }
+
+  /** Sends a descriptor or manifest in one piece. */
+  putDocument(href: string, bytes: Buffer, context: CallContext): Promise<void> {
+    return this.#api.transfer(href, bytes, documentHeaders(bytes), context);
+  }
+
+  /**
+   * Sends bytes [start, end) of a file that is `total` bytes long (guide, "Using Ranged PUT
+   * Requests"). The body is consumed whether or not the call succeeds: pass a fresh one to repeat it.
+   *
+   * @throws FerryError OFFSET_MISMATCH if the server does not expect `start` next
+   */
+  putRange(
+    href: string,
+    body: AsyncIterable<Uint8Array>,
+    { start, end, total }: FileRange,
+    context: CallContext,
+  ): Promise<void> {
+    const headers: Record<string, string> = { 'content-length': String(end - start) };
+    // An empty file has no range that could be named.
+    // Content-Range counts its end inclusively; everything else here does not.
+    if (total > 0) headers['content-range'] = `bytes ${start}-${end - 1}/${total}`;
+    return this.#api.transfer(href, total > 0 ? body : Buffer.alloc(0), headers, context);
+  }
+
+  async setDescription(
+    entity: EntityState,
+    description: string,
+    context: CallContext,
+  ): Promise<void> {
+    if (entity.editHref === undefined) {
+      throw new FerryError('VCD_REJECTED', `${entity.name} may not be edited`);
+    }
+    const { body, type } = entityWithDescription(entity, description);
+    await this.#api.request({ method: 'PUT', href: entity.editHref, body, type }, context);
+  }
+
+  /** Ends a running upload task; vCD then removes the item itself. */
+  async cancelTask(href: string, context: CallContext): Promise<void> {
+    await this.#api.request({ method: 'POST', href }, context);
+  }
+
+  async remove(href: string, context: CallContext): Promise<void> {
+    await this.#api.request({ method: 'DELETE', href }, context);
+  }
+
+  close(): void {
+    this.#http.close();
+  }
+}
+
+function documentHeaders(bytes: Buffer): Record<string, string> {
+  return { 'content-type': 'text/xml', 'content-length': String(bytes.length) };
+}

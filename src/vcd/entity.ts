@@ -1,0 +1,132 @@
+import { FerryError } from '../errors.ts';
+import type { XmlElement } from '../xml.ts';
+import { messageOf } from './answer.ts';
+import type { CallContext, VcdApi } from './api.ts';
+
+/** A file that the server waits for. */
+export interface WantedFile {
+  readonly name: string;
+  /** Bytes; undefined where the server does not know (-1, or no attribute). */
+  readonly size: number | undefined;
+  readonly bytesTransferred: number;
+  /** A secret: whoever has it can write to the item. */
+  readonly uploadHref: string | undefined;
+}
+
+export interface TaskState {
+  readonly href: string;
+  readonly status: string;
+  readonly progress: number | undefined;
+  readonly error: { readonly message: string; readonly minorCode: string | undefined } | undefined;
+  readonly cancelHref: string | undefined;
+}
+
+/** A vApp template or a media image as the server shows it now. */
+export interface EntityState {
+  readonly kind: 'vAppTemplate' | 'media';
+  readonly href: string;
+  readonly name: string;
+  readonly description: string;
+  /** 8 for a template and 1 for media that are ready; -1 for one that failed. */
+  readonly status: number;
+  readonly files: readonly WantedFile[];
+  readonly tasks: readonly TaskState[];
+  readonly editHref: string | undefined;
+  readonly removeHref: string | undefined;
+  readonly media: { readonly size: string; readonly imageType: string | undefined } | undefined;
+}
+
+const FAILED = new Set([-1, 16]);
+const TIMED_OUT = 17;
+const READY = { vAppTemplate: new Set([8]), media: new Set([1, 8]) } as const;
+
+export async function getEntity(
+  api: VcdApi,
+  href: string,
+  context: CallContext,
+): Promise<EntityState> {
+  return parseEntity(await api.get(href, context), href);
+}
+
+export function parseEntity(root: XmlElement, href: string): EntityState {
+  const isMedia = root.name === 'Media';
+  if (!isMedia && root.name !== 'VAppTemplate') {
+    throw new FerryError('SERVER_UNAVAILABLE', `expected a template or media, got a ${root.name}`);
+  }
+  const imageType = root.attribute('imageType');
+  return {
+    kind: isMedia ? 'media' : 'vAppTemplate',
+    href: root.attribute('href') ?? href,
+    name: root.attribute('name') ?? '',
+    description: root.child('Description')?.text ?? '',
+    status: Number(root.attribute('status') ?? 0),
+    files: (root.child('Files')?.children('File') ?? []).map(parseFile),
+    tasks: (root.child('Tasks')?.children('Task') ?? []).map(parseTask),
+    editHref: findLink(root, 'edit')?.attribute('href'),
+    removeHref: findLink(root, 'remove')?.attribute('href'),
+    media: isMedia ? { size: root.attribute('size') ?? '', imageType } : undefined,
+  };
+}
+
+/** By relation and, where one is given, by type; never by position. Types differ in case. */
+export function findLink(root: XmlElement, rel: string, type?: string): XmlElement | undefined {
+  return root
+    .children('Link')
+    .find(
+      (link) =>
+        link.attribute('rel') === rel &&
+        (type === undefined || link.attribute('type')?.toLowerCase() === type.toLowerCase()),
+    );
+}
+
+function parseFile(file: XmlElement): WantedFile {
+  const size = Number(file.attribute('size') ?? -1);
+  return {
+    name: file.attribute('name') ?? '',
+    size: size >= 0 ? size : undefined,
+    bytesTransferred: Number(file.attribute('bytesTransferred') ?? 0),
+    uploadHref: findLink(file, 'upload:default')?.attribute('href'),
+  };
+}
+
+export function parseTask(task: XmlElement): TaskState {
+  const error = task.child('Error');
+  const progress = Number(task.child('Progress')?.text);
+  return {
+    href: task.attribute('href') ?? '',
+    status: (task.attribute('status') ?? '').toLowerCase(),
+    progress: Number.isFinite(progress) ? progress : undefined,
+    error: error ? messageOf(error) : undefined,
+    cancelHref: findLink(task, 'task:cancel')?.attribute('href'),
+  };
+}
+
+export function isReady({ kind, status, files }: EntityState): boolean {
+  return READY[kind].has(status) && files.every((f) => f.bytesTransferred === f.size);
+}
+
+/**
+ * Throws if the upload is over for good on the server's side.
+ *
+ * @param taskHref the task that the upload began with: an entity also lists older ones
+ * @throws FerryError IMPORT_REJECTED, TRANSFER_EXPIRED
+ */
+export function assertAlive(entity: EntityState, taskHref: string | undefined): void {
+  const task = entity.tasks.find(({ href }) => href === taskHref) ?? entity.tasks[0];
+  const said = task?.error?.message;
+  const minorCode = task?.error?.minorCode;
+  const facts = {
+    status: entity.status,
+    ...(minorCode === undefined ? {} : { minorCode }),
+  };
+  if (entity.status === TIMED_OUT || minorCode === 'TIMEDOUT') {
+    throw new FerryError('TRANSFER_EXPIRED', `the transfer session is over: ${said ?? ''}`, {
+      facts,
+    });
+  }
+  const ended = task?.status === 'error' || task?.status === 'aborted';
+  if (!FAILED.has(entity.status) && !ended) return;
+  throw new FerryError('IMPORT_REJECTED', `vCD refused it: ${said ?? 'it gave no reason'}`, {
+    facts,
+  });
+}
