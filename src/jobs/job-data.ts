@@ -1,0 +1,129 @@
+import { z } from 'zod';
+import { FerryError } from '../errors.ts';
+
+/** What is to be uploaded, and where to: fixed when it is enqueued. Holds no secret. */
+const UploadRequestSchema = z.object({
+  kind: z.enum(['ovf', 'media']),
+  /** As the user named it, absolute. */
+  source: z.string(),
+  /** The file that stands for the image: the archive, the descriptor, the ISO. */
+  path: z.string(),
+  target: z.string(),
+  catalog: z.string(),
+  name: z.string(),
+  description: z.string(),
+  ifExists: z.enum(['fail', 'skip', 'replace']),
+  storageProfile: z.string().nullable(),
+  verify: z.enum(['full', 'off']),
+  batch: z.string().nullable(),
+  /** Bytes and milliseconds: the state of the file that was meant. */
+  identity: z.object({ size: z.number(), mtimeMs: z.number() }),
+});
+export type UploadRequest = z.output<typeof UploadRequestSchema>;
+
+/** The item that this job made. */
+const OwnItemSchema = z.object({
+  itemHref: z.string(),
+  entityHref: z.string(),
+  taskHref: z.string().nullable(),
+});
+export type OwnItem = z.output<typeof OwnItemSchema>;
+
+/**
+ * What a job remembers between its runs. How many bytes have arrived is not in it: that the server
+ * alone knows.
+ */
+const CheckpointSchema = z.object({
+  /** A creating request may have gone out: look for what it made before making another. */
+  creating: z.boolean(),
+  item: OwnItemSchema.nullable(),
+  /** Bytes that were sent and not kept by the server, so far. */
+  bytesResent: z.number(),
+  /** Milliseconds since the epoch: when the server's counts last grew. */
+  progressedAt: z.number().nullable(),
+});
+export type Checkpoint = z.output<typeof CheckpointSchema>;
+
+export const JobErrorSchema = z.object({
+  code: z.string(),
+  message: z.string(),
+  permanent: z.boolean(),
+  hint: z.string(),
+});
+export type JobError = z.output<typeof JobErrorSchema>;
+
+const JobDataSchema = z.object({
+  v: z.literal(1),
+  request: UploadRequestSchema,
+  checkpoint: CheckpointSchema,
+  /** Runs that ended by themselves, well or badly; being handed over is not one. */
+  attempts: z.number(),
+  /** The last failure, while it matters. */
+  error: JobErrorSchema.nullable(),
+  /** Milliseconds since the epoch. */
+  startedAt: z.number().nullable(),
+  /** It has failed for good; what is left to do is to clean the server up. */
+  verdict: JobErrorSchema.nullable(),
+  warnings: z.array(z.string()),
+  /** Milliseconds since the epoch: a delayed job's next run; 0 before it first waits. */
+  retryAt: z.number(),
+});
+export type JobData = z.output<typeof JobDataSchema>;
+
+export const NO_CHECKPOINT: Checkpoint = {
+  creating: false,
+  item: null,
+  bytesResent: 0,
+  progressedAt: null,
+};
+
+export function newJobData(request: UploadRequest): JobData {
+  return {
+    v: 1,
+    request,
+    checkpoint: NO_CHECKPOINT,
+    attempts: 0,
+    error: null,
+    startedAt: null,
+    verdict: null,
+    warnings: [],
+    retryAt: 0,
+  };
+}
+
+/**
+ * Job data comes out of Redis, where an older or newer release may have put it.
+ *
+ * @throws FerryError JOB_DATA_INVALID
+ */
+export function parseJobData(data: unknown): JobData {
+  const parsed = JobDataSchema.safeParse(data);
+  if (parsed.success) return parsed.data;
+  throw new FerryError(
+    'JOB_DATA_INVALID',
+    `the job's data can't be read: ${z.prettifyError(parsed.error)}`,
+  );
+}
+
+export type Stage =
+  | 'queued'
+  | 'inspecting'
+  | 'creating'
+  | 'describing'
+  | 'transferring'
+  | 'importing'
+  | 'done';
+
+/** What is shown of a running job. `percentage`-like figures are for the reader to make. */
+export interface JobProgress {
+  readonly stage: Stage;
+  /** Bytes that the server keeps, as far as we know, plus `bytesResent`. */
+  readonly bytesSent: number;
+  readonly bytesTotal: number;
+  readonly bytesResent: number;
+  readonly files: readonly {
+    readonly name: string;
+    readonly size: number;
+    readonly sent: number;
+  }[];
+}

@@ -1,0 +1,76 @@
+import type { Job } from 'bullmq';
+import { type JobError, type JobProgress, parseJobData, type Stage } from './job-data.ts';
+import { targetOfJob } from './names.ts';
+import type { UploadResult } from './upload-deps.ts';
+
+export type JobState = 'waiting' | 'active' | 'delayed' | 'completed' | 'failed';
+
+/** A job as the contract shows it: every key always there, null where unknown. */
+export interface JobView {
+  readonly id: string;
+  readonly state: JobState;
+  readonly kind: 'ovf' | 'media';
+  readonly source: string;
+  readonly target: string;
+  readonly catalog: string;
+  readonly name: string;
+  readonly batch: string | null;
+  /** It was there before: nothing was added. */
+  readonly existing: boolean;
+  readonly stage: Stage;
+  readonly bytesSent: number;
+  readonly bytesTotal: number;
+  readonly bytesResent: number;
+  readonly attempts: number;
+  readonly error: JobError | null;
+  readonly result: { readonly catalogItem: string; readonly entity: string } | null;
+  readonly enqueuedAt: string;
+  readonly startedAt: string | null;
+  readonly finishedAt: string | null;
+}
+
+/** What `watch` needs besides: which files are under way, and what went wrong afterwards. */
+export interface JobDetails extends JobView {
+  readonly files: JobProgress['files'];
+  readonly warnings: readonly string[];
+}
+
+/** BullMQ's names for the states, in ours. */
+export function toState(state: string): JobState | undefined {
+  if (state === 'prioritized' || state === 'paused') return 'waiting';
+  const known: readonly JobState[] = ['waiting', 'active', 'delayed', 'completed', 'failed'];
+  return known.find((candidate) => candidate === state);
+}
+
+export function viewOf(job: Job, state: JobState, existing = false): JobDetails {
+  const { request, attempts, error, startedAt, checkpoint, warnings } = parseJobData(job.data);
+  const progress = isProgress(job.progress) ? job.progress : undefined;
+  const result = state === 'completed' ? (job.returnvalue as UploadResult | null) : null;
+  return {
+    id: job.id ?? '',
+    state,
+    kind: request.kind,
+    source: request.source,
+    target: targetOfJob(job.id ?? ''),
+    catalog: request.catalog,
+    name: request.name,
+    batch: request.batch,
+    existing,
+    stage: state === 'waiting' ? 'queued' : (progress?.stage ?? 'queued'),
+    bytesSent: progress?.bytesSent ?? 0,
+    bytesTotal: progress?.bytesTotal || request.identity.size,
+    bytesResent: progress?.bytesResent ?? checkpoint.bytesResent,
+    attempts,
+    error,
+    result: result && { catalogItem: result.catalogItem, entity: result.entity },
+    enqueuedAt: new Date(job.timestamp).toISOString(),
+    startedAt: startedAt === null ? null : new Date(startedAt).toISOString(),
+    finishedAt: job.finishedOn === undefined ? null : new Date(job.finishedOn).toISOString(),
+    files: progress?.files ?? [],
+    warnings,
+  };
+}
+
+function isProgress(progress: unknown): progress is JobProgress {
+  return typeof progress === 'object' && progress !== null && 'stage' in progress;
+}

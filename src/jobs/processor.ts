@@ -1,0 +1,221 @@
+import { type Job, UnrecoverableError } from 'bullmq';
+import { classify, FerryError, isTargetFault } from '../errors.ts';
+import type { LocatedImage, OpenImage } from '../ovf/image.ts';
+import type { PackageOptions } from '../ovf/package.ts';
+import type { BlockPool } from '../source/blocks.ts';
+import { ChunkSizer } from './chunks.ts';
+import { cleanUp } from './clean-up.ts';
+import { type Checkpoint, type JobData, parseJobData } from './job-data.ts';
+import { toJobError } from './job-error.ts';
+import type { Lease } from './lease.ts';
+import { Meter } from './meter.ts';
+import { Patience, retryDelayMs } from './retry.ts';
+import { runUpload } from './run-upload.ts';
+import type { Log, Throttle, Upload, UploadDeps, UploadSettings } from './upload-deps.ts';
+
+/** What every run of this process shares. */
+export interface ProcessorWorld {
+  /** The target's client. @throws FerryError CREDENTIALS_MISSING */
+  readonly vcdOf: (target: string) => Promise<UploadDeps['vcd']>;
+  readonly openImage: (
+    located: Pick<LocatedImage, 'kind' | 'path'>,
+    options: PackageOptions,
+  ) => Promise<OpenImage>;
+  readonly throttle: Throttle;
+  readonly settings: ProcessorSettings;
+  /** Names this installation in the marks of what it creates. */
+  readonly installation: string;
+  readonly log: Log;
+}
+
+export interface ProcessorSettings extends UploadSettings {
+  /** Bytes; undefined to adapt to the line. */
+  readonly chunkBytes: number | undefined;
+  /** How long a run waits for a target before it gives its slot back. */
+  readonly patienceMs: number;
+  /** How long nothing may move before the job fails for good. */
+  readonly giveUpMs: number;
+}
+
+/** One run of one job. */
+export interface Run {
+  readonly job: Job;
+  readonly token: string;
+  readonly lease: Lease;
+  readonly pool: BlockPool;
+  /** Aborted with SHUTDOWN when this process is to stop. */
+  readonly shutdown: AbortSignal;
+}
+
+const TARGET_FAULT_FIRST_DELAY_MS = 30_000;
+const LONGEST_DELAY_MS = 10 * 60_000;
+
+/**
+ * BullMQ's side of an upload: reads the job's data, tells the story, and moves the job to where its
+ * outcome belongs. No upload logic lives here.
+ */
+export async function processJob(world: ProcessorWorld, run: Run): Promise<void> {
+  let record: JobRecord;
+  try {
+    record = new JobRecord(run, parseJobData(run.job.data));
+  } catch (error) {
+    await run.lease.close();
+    await run.job.moveToFailed(new UnrecoverableError(String(error)), run.token, false);
+    return;
+  }
+  const meter = new Meter(record.data.checkpoint.bytesResent);
+  run.lease.reportProgress(() => meter.snapshot());
+  try {
+    // The first beat also brings a wish that was left while the job waited.
+    await record.save({ startedAt: record.data.startedAt ?? Date.now() });
+    const vcd = await world.vcdOf(record.data.request.target);
+    const upload = uploadOf(world, run, { record, meter, vcd });
+    await tell(upload, record, run);
+  } catch (error) {
+    const failure = classify(run.lease.lost.aborted ? run.lease.lost.reason : error);
+    // Whatever the job needs now, somebody else does it.
+    if (failure.code === 'LOCK_LOST') world.log.warn({ job: run.job.id }, failure.message);
+    else await conclude(world, run, record, failure);
+  }
+}
+
+/** The upload, or what is left of one that has failed: its traces on the server. */
+async function tell(upload: Upload, record: JobRecord, run: Run): Promise<void> {
+  const { signal } = upload.context;
+  if (!record.data.verdict) {
+    try {
+      const result = await runUpload(upload);
+      const attempts = record.data.attempts + 1;
+      await record.save({ attempts, error: null, warnings: [...result.warnings] });
+      await run.lease.close();
+      await run.job.moveToCompleted(result, run.token, false);
+      return;
+    } catch (error) {
+      run.lease.assertHeld();
+      const failure = classify(signal.aborted ? signal.reason : error);
+      const final = failure.kind === 'permanent' || failure.code === 'CANCELLED';
+      if (!final || isTargetFault(failure.code)) throw failure;
+      await record.save({ verdict: toJobError(failure, record.data.request, true) });
+    }
+  }
+  // The run's own signal may be what ended it; only losing the job stops the cleaning up.
+  const { lost } = run.lease;
+  const cleaning = AbortSignal.any([lost, run.shutdown]);
+  await cleanUp({ ...upload, context: { ...upload.context, signal: cleaning } });
+  await fail(record, run);
+}
+
+async function fail(record: JobRecord, run: Run): Promise<void> {
+  const { verdict, attempts } = record.data;
+  await record.save({ attempts: attempts + 1, error: verdict });
+  await run.lease.close();
+  const reason = `${verdict?.code}: ${verdict?.message}`;
+  await run.job.moveToFailed(new UnrecoverableError(reason), run.token, false);
+}
+
+/** Whatever did not end the job: it waits for its next run. */
+async function conclude(
+  world: ProcessorWorld,
+  run: Run,
+  record: JobRecord,
+  failure: FerryError,
+): Promise<void> {
+  const { job, lease, token } = run;
+  if (failure.code === 'SHUTDOWN') {
+    await lease.close();
+    await job.moveToWait(token);
+    world.log.info({ job: job.id }, 'handed to the next worker');
+    return;
+  }
+  const { data } = record;
+  const since = data.checkpoint.progressedAt ?? data.startedAt ?? Date.now();
+  if (Date.now() - since > world.settings.giveUpMs && !isTargetFault(failure.code)) {
+    const gaveUp = new FerryError(
+      'GAVE_UP',
+      `nothing moved since ${new Date(since).toISOString()}; the last failure: ${failure.message}`,
+      { cause: failure },
+    );
+    record.note({ verdict: toJobError(gaveUp, data.request, true) });
+  }
+  const attempts = data.attempts + 1;
+  const delayMs = delayOf(failure, attempts);
+  const retryAt = Date.now() + delayMs;
+  record.note({ attempts, retryAt, error: toJobError(failure, data.request, false) });
+  await lease.close();
+  world.log.warn(
+    { job: job.id, code: failure.code, delayMs },
+    `${failure.message}; tried again in ${Math.round(delayMs / 1000)} s`,
+  );
+  await job.moveToDelayed(retryAt, token);
+}
+
+/** A fault of the target is everybody's, and asking often may lock an account. */
+function delayOf(failure: FerryError, attempts: number): number {
+  if (!isTargetFault(failure.code)) return retryDelayMs(attempts, failure);
+  return Math.min(TARGET_FAULT_FIRST_DELAY_MS * 2 ** (attempts - 1), LONGEST_DELAY_MS);
+}
+
+/** The job's data in memory, and the one way to change it. */
+class JobRecord {
+  data: JobData;
+  readonly #lease: Lease;
+
+  constructor({ lease }: Run, data: JobData) {
+    this.data = data;
+    this.#lease = lease;
+  }
+
+  note(patch: Partial<JobData>): void {
+    this.data = { ...this.data, ...patch };
+    this.#lease.note(this.data);
+  }
+
+  async save(patch: Partial<JobData>): Promise<void> {
+    this.data = { ...this.data, ...patch };
+    await this.#lease.save(this.data);
+  }
+
+  patchCheckpoint(patch: Partial<Checkpoint>): Partial<JobData> {
+    return { checkpoint: { ...this.data.checkpoint, ...patch } };
+  }
+}
+
+function uploadOf(
+  world: ProcessorWorld,
+  run: Run,
+  { record, meter, vcd }: { record: JobRecord; meter: Meter; vcd: UploadDeps['vcd'] },
+): Upload {
+  const { lease, job, shutdown, pool } = run;
+  const { settings, log } = world;
+  const request = record.data.request;
+  return {
+    request,
+    token: `[ovaferry ${world.installation}/${job.id}]`,
+    context: {
+      signal: AbortSignal.any([lease.lost, lease.cancelled, shutdown]),
+      requestId: `ovaferry-${job.id}`,
+    },
+    deps: {
+      vcd,
+      openImage: world.openImage,
+      checkpoint: {
+        get current() {
+          return record.data.checkpoint;
+        },
+        save: (patch) => record.save(record.patchCheckpoint(patch)),
+        note: (patch) => record.note(record.patchCheckpoint(patch)),
+      },
+      meter,
+      pool,
+      chunks: new ChunkSizer(settings.chunkBytes),
+      throttle: world.throttle,
+      assertOwned: () => lease.assertHeld(),
+      newPatience: () =>
+        new Patience(settings.patienceMs, (error, delayMs) => {
+          log.warn({ job: job.id, code: error.code, delayMs }, error.message);
+        }),
+      settings,
+      log,
+    },
+  };
+}

@@ -1,0 +1,68 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { classify, type FerryError } from '../errors.ts';
+
+const FIRST_DELAY_MS = 1_000;
+const LONGEST_DELAY_MS = 30_000;
+
+/**
+ * How long to wait before the n-th repetition (counted from 1): the server's wish, or about 1 s
+ * doubling up to 30 s, half of it random. A conflict only needs another look, but never at once:
+ * the server may still be catching up.
+ */
+export function retryDelayMs(n: number, error: FerryError, random = Math.random): number {
+  if (error.retryAfterMs !== undefined) return error.retryAfterMs;
+  const first = error.kind === 'conflict' ? FIRST_DELAY_MS / 4 : FIRST_DELAY_MS;
+  const ceiling = Math.min(first * 2 ** (n - 1), LONGEST_DELAY_MS);
+  return Math.round(ceiling / 2 + (random() * ceiling) / 2);
+}
+
+/** Waits, or throws the signal's reason as soon as it is aborted. */
+export async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted();
+  await sleep(ms, undefined, { signal }).catch(() => signal.throwIfAborted());
+}
+
+/**
+ * Counts fruitless tries of one step. Progress starts the count anew, so that a long upload over a
+ * bad line survives while a hopeless one gives its slot back after `limitMs`.
+ */
+export class Patience {
+  readonly #limitMs: number;
+  readonly #onRetry: (error: FerryError, delayMs: number) => void;
+  #fruitless = 0;
+  #since = performance.now();
+
+  constructor(limitMs: number, onRetry: (error: FerryError, delayMs: number) => void) {
+    this.#limitMs = limitMs;
+    this.#onRetry = onRetry;
+  }
+
+  progressed(): void {
+    this.#fruitless = 0;
+    this.#since = performance.now();
+  }
+
+  /** Waits until the step may be tried again; throws the error if it may not. */
+  async afterFailure(failure: unknown, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    const error = classify(failure);
+    if (error.kind === 'permanent' || error.kind === 'cancelled') throw error;
+    this.#fruitless += 1;
+    const delayMs = retryDelayMs(this.#fruitless, error);
+    if (performance.now() - this.#since + delayMs > this.#limitMs) throw error;
+    this.#onRetry(error, delayMs);
+    await pause(delayMs, signal);
+  }
+
+  /** Repeats a call that may safely be repeated. */
+  async repeat<T>(call: () => Promise<T>, signal: AbortSignal): Promise<T> {
+    for (;;) {
+      try {
+        return await call();
+      } catch (error) {
+        if (classify(error).kind === 'conflict') throw error; // something else has to be read first
+        await this.afterFailure(error, signal);
+      }
+    }
+  }
+}

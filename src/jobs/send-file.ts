@@ -1,0 +1,230 @@
+import { classify, FerryError } from '../errors.ts';
+import { readBlocks } from '../source/blocks.ts';
+import type { ByteSource } from '../source/byte-source.ts';
+import { type DigestCheck, DigestWatch } from '../source/digest-watch.ts';
+import type { EntityState, WantedFile } from '../vcd/entity.ts';
+import { nextRange, type Range } from './chunks.ts';
+import { readEntity } from './follow.ts';
+import type { OwnItem } from './job-data.ts';
+import { pause } from './retry.ts';
+import type { Upload } from './upload-deps.ts';
+
+/** A file that is to be sent, and what is known of its transfer. */
+export interface Sending {
+  /** As the server names it. */
+  readonly name: string;
+  /** As the package names it, for the meter. */
+  readonly href: string;
+  readonly source: ByteSource;
+  readonly checks: readonly DigestCheck[];
+  /** The package's files are as they were when it was opened. */
+  readonly assertUnchanged: () => Promise<void>;
+  readonly item: OwnItem;
+  /** Somebody may have sent bytes of this file before us, and they may still be on their way. */
+  readonly resumed: boolean;
+}
+
+/** Digests that are so far behind are waited for before the last byte, not inside its request. */
+const FAR_BEHIND_BYTES = 64 * 1024 * 1024;
+/** Longer without a request to the API, and the session may end while bytes flow. */
+const KEEP_ALIVE_MS = 4 * 60_000;
+
+/**
+ * Sends what the server does not have yet of one file: asks how much it has, sends from there, and
+ * after any failure asks again. Ranges never overlap and never leave a gap; the last byte goes only
+ * when every digest is right.
+ *
+ * @throws FerryError DIGEST_MISMATCH, SOURCE_CHANGED, TRANSFER_EXPIRED, IMPORT_REJECTED; a transient
+ *   one when nothing moved for too long
+ */
+export async function sendFile(
+  upload: Upload,
+  sending: Sending,
+  wanted: WantedFile,
+): Promise<void> {
+  const watch =
+    sending.checks.length > 0 ? new DigestWatch(sending.source, sending.checks) : undefined;
+  try {
+    await sendRest(new FileTransfer(upload, sending, watch), wanted);
+  } finally {
+    await watch?.close();
+  }
+}
+
+async function sendRest(transfer: FileTransfer, first: WantedFile): Promise<void> {
+  const { deps, context } = transfer.upload;
+  const patience = deps.newPatience();
+  let wanted: WantedFile | undefined = first;
+  if (transfer.troubled) {
+    wanted = await patience.repeat(() => transfer.untilSteady(), context.signal);
+  }
+  while (wanted) {
+    const before: number = wanted.bytesTransferred;
+    try {
+      wanted = await transfer.step(wanted);
+      if (wanted && wanted.bytesTransferred > before) patience.progressed();
+    } catch (error) {
+      transfer.troubled = true;
+      if (classify(error).code !== 'OFFSET_MISMATCH') deps.chunks.failed();
+      await patience.afterFailure(error, context.signal);
+      // An outage lasts longer than one request: reading the count is part of the same patience.
+      wanted = await patience.repeat(() => transfer.untilSteady(), context.signal);
+      if (wanted && wanted.bytesTransferred > before) patience.progressed();
+    }
+  }
+}
+
+class FileTransfer {
+  readonly upload: Upload;
+  /** After a failure bytes of ours may still be on their way, as after a resume. */
+  troubled: boolean;
+  readonly #sending: Sending;
+  readonly #watch: DigestWatch | undefined;
+  #askedAt = performance.now();
+
+  constructor(upload: Upload, sending: Sending, watch: DigestWatch | undefined) {
+    this.upload = upload;
+    this.#sending = sending;
+    this.#watch = watch;
+    this.troubled = sending.resumed;
+  }
+
+  /** Sends one range. Returns what the server then waits for, undefined if that is nothing. */
+  async step(wanted: WantedFile): Promise<WantedFile | undefined> {
+    const { deps } = this.upload;
+    const { source, href } = this.#sending;
+    const { bytesTransferred: offset } = wanted;
+    deps.meter.kept(href, offset);
+    this.#assertPlausible(wanted);
+    if (offset === source.size && source.size > 0) return undefined;
+
+    const holdBack = this.troubled || (this.#watch?.behindBytes ?? 0) > FAR_BEHIND_BYTES;
+    const range = nextRange(offset, { size: source.size, chunkBytes: deps.chunks.bytes, holdBack });
+    if (range.end === source.size && holdBack) {
+      const fresh = await this.#readyForLastByte(offset);
+      if (fresh) return fresh;
+    }
+    await this.#sending.assertUnchanged();
+    await this.#put(wanted, range);
+    deps.checkpoint.note({ progressedAt: Date.now(), bytesResent: deps.meter.resent });
+    if (range.end === source.size) return undefined;
+    return this.#keepAlive({ ...wanted, bytesTransferred: range.end });
+  }
+
+  /**
+   * The server's count once it has stopped growing: what a dead process sent may still be arriving.
+   * Undefined if the server no longer waits for this file.
+   */
+  async untilSteady(): Promise<WantedFile | undefined> {
+    const { deps, context } = this.upload;
+    let last = await this.#ask();
+    for (;;) {
+      await pause(deps.settings.settleMs, context.signal);
+      const now = await this.#ask();
+      if (now?.bytesTransferred === last?.bytesTransferred) return now;
+      last = now;
+    }
+  }
+
+  /** Decides before the last byte: after it the server imports what it has. */
+  async #readyForLastByte(offset: number): Promise<WantedFile | undefined> {
+    await this.#watch?.verdict();
+    const fresh = await this.untilSteady();
+    return fresh?.bytesTransferred === offset ? undefined : fresh;
+  }
+
+  async #put(wanted: WantedFile, range: Range): Promise<void> {
+    const { deps, context } = this.upload;
+    const { source } = this.#sending;
+    if (wanted.uploadHref === undefined) {
+      throw new FerryError('TRANSFER_EXPIRED', `the server shows no address for ${wanted.name}`);
+    }
+    let fault: unknown;
+    const body = this.#body(range, (error) => {
+      fault = error;
+    });
+    const startedAt = performance.now();
+    deps.assertOwned();
+    try {
+      await deps.vcd.putRange(wanted.uploadHref, body, { ...range, total: source.size }, context);
+    } catch (error) {
+      // What our own side threw comes wrapped by the HTTP client; and it is the cause of the rest.
+      throw fault ?? error;
+    }
+    deps.chunks.sent(range.end - range.start, performance.now() - startedAt);
+  }
+
+  async *#body(range: Range, onFault: (error: unknown) => void): AsyncGenerator<Buffer> {
+    const { deps, context } = this.upload;
+    const { source, href } = this.#sending;
+    const observe = (block: Uint8Array, start: number): Promise<void> | undefined =>
+      this.#watch?.observe(block, start);
+    let at = range.start;
+    try {
+      for await (const block of readBlocks(source, range, deps.pool, observe)) {
+        for (let done = 0; done < block.length; ) {
+          const piece = block.subarray(done, done + deps.throttle.pieceBytes());
+          await deps.throttle.pass(piece.length, context.signal);
+          at += piece.length;
+          done += piece.length;
+          if (at === source.size) await this.#watch?.verdict();
+          deps.assertOwned();
+          yield piece;
+          deps.meter.sent(href, piece.length);
+        }
+      }
+    } catch (error) {
+      onFault(error);
+      throw error;
+    }
+  }
+
+  async #ask(): Promise<WantedFile | undefined> {
+    const entity = await readEntity(this.upload, this.#sending.item);
+    this.#askedAt = performance.now();
+    return findWanted(entity, this.#sending.name);
+  }
+
+  /** Transfers do not keep the API's session alive, and they do not notice a cancelled task. */
+  async #keepAlive(wanted: WantedFile): Promise<WantedFile | undefined> {
+    if (performance.now() - this.#askedAt < KEEP_ALIVE_MS) return wanted;
+    return this.#ask();
+  }
+
+  #assertPlausible({ name, size, bytesTransferred }: WantedFile): void {
+    const own = this.#sending.source.size;
+    if (size !== undefined && size !== own) {
+      throw new FerryError(
+        'VCD_REJECTED',
+        `the server waits for ${size} bytes of ${name}, which has ${own}`,
+        {
+          facts: { member: name, size, own },
+        },
+      );
+    }
+    if (bytesTransferred <= own) return;
+    throw new FerryError(
+      'OFFSET_MISMATCH',
+      `the server has ${bytesTransferred} bytes of ${name}, which has ${own}`,
+      {
+        facts: { member: name, bytesTransferred, own },
+      },
+    );
+  }
+}
+
+/** The server names a file as the descriptor does, or decodes its percent signs. */
+export function findWanted(entity: EntityState, name: string): WantedFile | undefined {
+  return (
+    entity.files.find((file) => file.name === name) ??
+    entity.files.find((file) => file.name === decodeOnce(name))
+  );
+}
+
+function decodeOnce(name: string): string {
+  try {
+    return decodeURIComponent(name);
+  } catch {
+    return name;
+  }
+}

@@ -1,0 +1,92 @@
+import type { LocatedImage, OpenImage } from '../ovf/image.ts';
+import type { PackageOptions } from '../ovf/package.ts';
+import type { BlockPool } from '../source/blocks.ts';
+import type { CallContext } from '../vcd/api.ts';
+import type { VcdClient } from '../vcd/client.ts';
+import type { ChunkSizer } from './chunks.ts';
+import type { Checkpoint, UploadRequest } from './job-data.ts';
+import type { Meter } from './meter.ts';
+import type { Patience } from './retry.ts';
+
+/** What a log line carries besides its words; flat, no secrets. */
+export type LogFields = Readonly<Record<string, string | number | boolean | undefined>>;
+
+export interface Log {
+  debug(fields: LogFields, message: string): void;
+  info(fields: LogFields, message: string): void;
+  warn(fields: LogFields, message: string): void;
+  error(fields: LogFields, message: string): void;
+}
+
+/** What one upload remembers; writing is refused when the job is no longer ours. */
+export interface CheckpointStore {
+  readonly current: Checkpoint;
+  /** Returns when it is stored. @throws FerryError LOCK_LOST */
+  save(patch: Partial<Checkpoint>): Promise<void>;
+  /** In memory now, stored with the next heartbeat: for what may be lost. */
+  note(patch: Partial<Checkpoint>): void;
+}
+
+/** Lets bytes pass at the rate that is allowed. */
+export interface Throttle {
+  /** Largest piece that should pass at once, bytes. */
+  pieceBytes(): number;
+  pass(bytes: number, signal: AbortSignal): Promise<void>;
+}
+
+/** Everything the story of an upload needs from outside. */
+export interface UploadDeps {
+  readonly vcd: Pick<
+    VcdClient,
+    | 'getCatalog'
+    | 'createTemplate'
+    | 'createMedia'
+    | 'getItem'
+    | 'getEntity'
+    | 'getTask'
+    | 'putDocument'
+    | 'putRange'
+    | 'setDescription'
+    | 'cancelTask'
+    | 'remove'
+  >;
+  readonly openImage: (
+    located: Pick<LocatedImage, 'kind' | 'path'>,
+    options: PackageOptions,
+  ) => Promise<OpenImage>;
+  readonly checkpoint: CheckpointStore;
+  readonly meter: Meter;
+  readonly pool: BlockPool;
+  readonly chunks: ChunkSizer;
+  readonly throttle: Throttle;
+  /** Throws LOCK_LOST when this process may no longer write to the target. */
+  readonly assertOwned: () => void;
+  readonly newPatience: () => Patience;
+  readonly settings: UploadSettings;
+  readonly log: Log;
+}
+
+export interface UploadSettings {
+  /** How long the server's count must stay the same before a resumed file goes on. */
+  readonly settleMs: number;
+  readonly filesInParallel: number;
+  /** First and longest pause between two looks at the server while it works. */
+  readonly pollFirstMs: number;
+  readonly pollLongestMs: number;
+}
+
+/** One upload under way. */
+export interface Upload {
+  readonly deps: UploadDeps;
+  readonly request: UploadRequest;
+  /** Marks what this job created, in the item's description until it is done. */
+  readonly token: string;
+  readonly context: CallContext;
+}
+
+export interface UploadResult {
+  readonly catalogItem: string;
+  readonly entity: string;
+  /** What went wrong after the item was ready. */
+  readonly warnings: readonly string[];
+}

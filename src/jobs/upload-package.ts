@@ -1,0 +1,145 @@
+import { FerryError } from '../errors.ts';
+import type { OpenImage } from '../ovf/image.ts';
+import type { OvfPackage } from '../ovf/package.ts';
+import type { EntityState, WantedFile } from '../vcd/entity.ts';
+import { addHrefOf, claimItem } from './claim-item.ts';
+import { finish, untilImported } from './finish.ts';
+import { untilEntity } from './follow.ts';
+import type { OwnItem } from './job-data.ts';
+import { findWanted, sendFile } from './send-file.ts';
+import type { Upload, UploadResult } from './upload-deps.ts';
+
+/**
+ * Uploads an OVF package: finds the item that this job began or creates one, sends the descriptor,
+ * waits for the files' addresses, sends of each file what the server lacks, and waits for the
+ * import. First start and resume are the same path, because each step first reads what the server
+ * has (guide, "Upload an OVF Package to Create a vApp Template").
+ */
+export async function uploadPackage(
+  upload: Upload,
+  image: OvfPackage & Pick<OpenImage, 'assertUnchanged'>,
+): Promise<UploadResult> {
+  const { deps, request, context } = upload;
+  deps.meter.expect(image.files.map(({ href, size }) => ({ name: href, size })));
+
+  const item = await claimItem(upload, (catalog, description) =>
+    deps.vcd.createTemplate(
+      addHrefOf(catalog, 'ovf'),
+      { name: request.name, description, manifestRequired: false },
+      context,
+    ),
+  );
+  for (let resumed = !item.isNew; ; resumed = true) {
+    deps.meter.enter('describing');
+    await sendDescriptor(upload, item, image);
+    const entity = await untilLinked(upload, item, image);
+    deps.meter.enter('transferring');
+    await sendFiles(upload, { item, image, entity, resumed });
+    const imported = await untilImported(upload, item);
+    if (imported) return finish(upload, item, imported);
+  }
+}
+
+/** The server's own file for the descriptor: the one that no reference of ours names. */
+function findDescriptorFile(entity: EntityState, image: OvfPackage): WantedFile | undefined {
+  const named = new Set(image.files.map(({ href }) => findWanted(entity, href)));
+  return entity.files.find((file) => !named.has(file) && !/\.mf$/i.test(file.name));
+}
+
+async function sendDescriptor(upload: Upload, item: OwnItem, image: OvfPackage): Promise<void> {
+  const { deps, context } = upload;
+  const { signal } = context;
+  const patience = deps.newPatience();
+  for (;;) {
+    // A template without files has been described, or is ready: the later steps see which.
+    const wanted = await untilEntity(upload, item, (entity) => {
+      const file = findDescriptorFile(entity, image);
+      if (entity.files.length === 0) return entity.status > 0 ? 'described' : undefined;
+      return file?.uploadHref !== undefined && file.bytesTransferred === 0 ? file : 'described';
+    });
+    if (wanted === 'described') return;
+    deps.assertOwned();
+    try {
+      await deps.vcd.putDocument(wanted.uploadHref ?? '', image.descriptor, context);
+      return;
+    } catch (error) {
+      await patience.afterFailure(error, signal); // the reply may be lost: look, then send again
+    }
+  }
+}
+
+/** Waits until every file of the package has its address, or nothing is waited for any more. */
+function untilLinked(upload: Upload, item: OwnItem, image: OvfPackage): Promise<EntityState> {
+  return untilEntity(upload, item, (entity) => {
+    if (entity.status > 0 || entity.files.length === 0) return entity;
+    const linked = image.files.every(({ href, size }) => {
+      const file = findWanted(entity, href);
+      return (
+        file !== undefined && (file.uploadHref !== undefined || file.bytesTransferred === size)
+      );
+    });
+    return linked ? entity : undefined;
+  });
+}
+
+interface FilesToSend {
+  readonly item: OwnItem;
+  readonly image: OvfPackage & Pick<OpenImage, 'assertUnchanged'>;
+  readonly entity: EntityState;
+  readonly resumed: boolean;
+}
+
+async function sendFiles(
+  upload: Upload,
+  { item, image, entity, resumed }: FilesToSend,
+): Promise<void> {
+  const { deps } = upload;
+  if (entity.files.length === 0) {
+    for (const { href, size } of image.files) deps.meter.kept(href, size);
+    return;
+  }
+  assertNothingElseWanted(entity, image);
+  const waiting = [...image.files];
+  const failed = new AbortController();
+  const signal = AbortSignal.any([upload.context.signal, failed.signal]);
+  const own: Upload = { ...upload, context: { ...upload.context, signal } };
+  const sendNext = async (): Promise<void> => {
+    for (let file = waiting.shift(); file && !signal.aborted; file = waiting.shift()) {
+      const wanted = findWanted(entity, file.href);
+      if (!wanted) continue;
+      const { href, source, checks } = file;
+      const partly = wanted.bytesTransferred > 0 && wanted.bytesTransferred < file.size;
+      const sending = { name: wanted.name, href, source, checks, item, resumed: resumed && partly };
+      await sendFile(own, { ...sending, assertUnchanged: image.assertUnchanged }, wanted);
+      deps.meter.kept(file.href, file.size);
+    }
+  };
+  const lanes = Array.from({ length: deps.settings.filesInParallel }, async () => {
+    try {
+      await sendNext();
+    } catch (error) {
+      failed.abort(error); // the other files stop, too; the first failure is the one that is told
+      throw failed.signal.reason;
+    }
+  });
+  await Promise.allSettled(lanes);
+  upload.context.signal.throwIfAborted();
+  if (failed.signal.aborted) throw failed.signal.reason;
+}
+
+/** A server that waits for a file that the package lacks would wait for ever. */
+function assertNothingElseWanted(entity: EntityState, image: OvfPackage): void {
+  const descriptor = findDescriptorFile(entity, image);
+  const known = new Set([descriptor, ...image.files.map(({ href }) => findWanted(entity, href))]);
+  const strange = entity.files.find(
+    (file) => !known.has(file) && file.bytesTransferred !== file.size,
+  );
+  if (!strange) return;
+  throw new FerryError(
+    'VCD_REJECTED',
+    `the server waits for ${strange.name}, which the package lacks`,
+    {
+      facts: { member: strange.name },
+    },
+  );
+}
