@@ -1,0 +1,111 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
+import { parseDocument } from 'yaml';
+import type { z } from 'zod';
+import { FerryError } from '../errors.ts';
+import { type ResolvedTarget, resolveTarget, substitute } from './resolve.ts';
+import { configSchema, type RawConfig } from './schema.ts';
+
+/** A target as the queue commands know it; secrets are read when somebody logs in. */
+export interface TargetConfig {
+  readonly name: string;
+  readonly catalog: string | undefined;
+  /** Uploads at once, over all workers. */
+  readonly concurrency: number;
+  /** @throws FerryError CREDENTIALS_MISSING, CONFIG_INVALID */
+  resolve(): Promise<ResolvedTarget>;
+}
+
+export interface Config {
+  /** The file that was read; undefined if there is none. */
+  readonly file: string | undefined;
+  /** A `redis://` address; undefined for the embedded server. @throws FerryError CREDENTIALS_MISSING */
+  redisUrl(): string | undefined;
+  readonly dataDir: string;
+  readonly targets: ReadonlyMap<string, TargetConfig>;
+  readonly worker: RawConfig['worker'];
+}
+
+export interface LoadOptions {
+  /** `--config` */
+  readonly file?: string | undefined;
+  /** `--redis` */
+  readonly redis?: string | undefined;
+  readonly env?: NodeJS.ProcessEnv;
+  readonly cwd?: string;
+}
+
+/**
+ * Reads the configuration: the only reader of its files and of the environment.
+ *
+ * @throws FerryError CONFIG_INVALID naming file, key and what was expected
+ */
+export function loadConfig(options: LoadOptions = {}): Config {
+  const env = options.env ?? process.env;
+  const file = findFile(options, env);
+  const raw = file === undefined ? configSchema.parse({}) : readFile(file);
+  const folder = file === undefined ? (options.cwd ?? process.cwd()) : dirname(file);
+  const where = { file: file ?? 'the configuration', folder, env };
+  return {
+    file,
+    redisUrl() {
+      if (options.redis !== undefined) return options.redis;
+      return raw.redis === undefined ? undefined : substitute(raw.redis, 'redis', where);
+    },
+    dataDir: raw.dataDir === undefined ? defaultDataDir(env) : resolve(folder, raw.dataDir),
+    targets: new Map(
+      Object.entries(raw.targets).map(([name, target]) => [
+        name,
+        {
+          name,
+          catalog: target.catalog,
+          concurrency: target.concurrency,
+          resolve: () => resolveTarget(name, target, where),
+        },
+      ]),
+    ),
+    worker: raw.worker,
+  };
+}
+
+function findFile({ file, cwd }: LoadOptions, env: NodeJS.ProcessEnv): string | undefined {
+  const here = cwd ?? process.cwd();
+  const named = file ?? env['OVAFERRY_CONFIG'];
+  if (named !== undefined && named !== '') {
+    const path = resolve(here, named);
+    if (existsSync(path)) return path;
+    throw new FerryError('CONFIG_INVALID', `the configuration ${path} does not exist`);
+  }
+  const home = env['XDG_CONFIG_HOME'] || join(env['HOME'] ?? homedir(), '.config');
+  const usual = [resolve(here, 'ovaferry.yaml'), join(home, 'ovaferry', 'config.yaml')];
+  return usual.find((path) => existsSync(path));
+}
+
+function defaultDataDir(env: NodeJS.ProcessEnv): string {
+  const state = env['XDG_STATE_HOME'] || join(env['HOME'] ?? homedir(), '.local', 'state');
+  return join(state, 'ovaferry');
+}
+
+function readFile(file: string): RawConfig {
+  const document = parseDocument(readFileSync(file, 'utf8'), { prettyErrors: true });
+  const [error] = document.errors;
+  if (error) throw new FerryError('CONFIG_INVALID', `${file}: ${error.message}`);
+  const parsed = configSchema.safeParse(document.toJS() ?? {});
+  if (parsed.success) return parsed.data;
+  const faults = parsed.error.issues.map((issue) => `${keyOf(issue)}${messageOf(issue)}`);
+  throw new FerryError('CONFIG_INVALID', `${file}: ${faults.join('; ')}`);
+}
+
+function keyOf({ path }: z.core.$ZodIssue): string {
+  return path.length === 0 ? '' : `${path.map(String).join('.')}: `;
+}
+
+function messageOf(issue: z.core.$ZodIssue): string {
+  if (issue.code === 'unrecognized_keys') return `unknown key ${issue.keys.join(', ')}`;
+  if (issue.code === 'invalid_union') {
+    const inner = issue.errors.flat().map(({ message }) => message);
+    return inner.at(-1) ?? issue.message;
+  }
+  return issue.message;
+}

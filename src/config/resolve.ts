@@ -1,0 +1,125 @@
+import { readFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import { FerryError } from '../errors.ts';
+import type { RawTarget } from './schema.ts';
+
+/** A target with everything that logging in needs. Holds secrets: never logged, never stored. */
+export interface ResolvedTarget {
+  readonly name: string;
+  readonly url: URL;
+  readonly org: string;
+  readonly credentials: TargetCredentials;
+  readonly ca: string | undefined;
+  readonly certificateSha256: string | undefined;
+  readonly insecure: boolean;
+  readonly proxy: string | undefined;
+}
+
+export type TargetCredentials =
+  | { readonly kind: 'password'; readonly user: string; readonly password: string }
+  | { readonly kind: 'apiToken'; readonly token: string }
+  | { readonly kind: 'bearer'; readonly token: string };
+
+/** Where values come from, for messages and for relative paths. */
+export interface Where {
+  readonly file: string;
+  readonly folder: string;
+  readonly env: NodeJS.ProcessEnv;
+}
+
+/** Replaces `${NAME}`. @throws FerryError CREDENTIALS_MISSING naming variable and key */
+export function substitute(text: string, key: string, { file, env }: Where): string {
+  return text.replaceAll(/\$\{(\w+)\}/g, (_all, name: string) => {
+    const value = env[name];
+    if (value !== undefined) return value;
+    throw new FerryError(
+      'CREDENTIALS_MISSING',
+      `the environment variable ${name} is not set, which ${key} in ${file} asks for`,
+      { facts: { variable: name, key } },
+    );
+  });
+}
+
+export async function resolveTarget(
+  name: string,
+  raw: RawTarget,
+  where: Where,
+): Promise<ResolvedTarget> {
+  const value = (key: keyof RawTarget): string | undefined => {
+    const text = raw[key];
+    return typeof text === 'string' ? substitute(text, `targets.${name}.${key}`, where) : undefined;
+  };
+  const url = value('url') ?? '';
+  if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) {
+    throw new FerryError(
+      'CONFIG_INVALID',
+      `targets.${name}.url in ${where.file} is not an https:// address`,
+    );
+  }
+  const address = new URL(url);
+  const ca = value('ca');
+  return {
+    name,
+    url: address,
+    org: value('org') ?? '',
+    credentials: await credentialsOf(name, value, where),
+    ca: ca === undefined ? undefined : await readText(ca, `targets.${name}.ca`, where),
+    certificateSha256: raw.certificateSha256,
+    insecure: raw.insecure,
+    proxy: value('proxy') ?? proxyFor(address, where.env),
+  };
+}
+
+type Value = (key: keyof RawTarget) => string | undefined;
+
+async function credentialsOf(name: string, value: Value, where: Where): Promise<TargetCredentials> {
+  const secret = async (
+    key: 'password' | 'apiToken' | 'bearerToken',
+  ): Promise<string | undefined> => {
+    const file = value(`${key}File`);
+    if (file === undefined) return value(key);
+    return (await readText(file, `targets.${name}.${key}File`, where)).trimEnd();
+  };
+  const password = await secret('password');
+  if (password !== undefined) return { kind: 'password', user: value('user') ?? '', password };
+  const apiToken = await secret('apiToken');
+  if (apiToken !== undefined) return { kind: 'apiToken', token: apiToken };
+  const bearer = await secret('bearerToken');
+  if (bearer !== undefined) return { kind: 'bearer', token: bearer };
+  throw new FerryError(
+    'CREDENTIALS_MISSING',
+    `targets.${name} in ${where.file}: service accounts and SAML are not supported by this release`,
+    { hint: 'Use a password, an API token or a bearer token.' },
+  );
+}
+
+async function readText(path: string, key: string, { folder, file }: Where): Promise<string> {
+  const full = resolve(folder, path);
+  try {
+    return await readFile(full, 'utf8');
+  } catch (error) {
+    throw new FerryError(
+      'CREDENTIALS_MISSING',
+      `${full}, named by ${key} in ${file}, can't be read`,
+      {
+        cause: error,
+      },
+    );
+  }
+}
+
+/** HTTPS_PROXY and NO_PROXY; loopback is always reached directly. */
+function proxyFor({ protocol, hostname }: URL, env: NodeJS.ProcessEnv): string | undefined {
+  if (/^(localhost|127\..*|\[::1\])$/.test(hostname)) return undefined;
+  const name = protocol === 'https:' ? 'HTTPS_PROXY' : 'HTTP_PROXY';
+  const proxy = env[name] || env[name.toLowerCase()];
+  if (!proxy) return undefined;
+  const exceptions = (env['NO_PROXY'] ?? env['no_proxy'] ?? '').split(',').map((e) => e.trim());
+  const direct = exceptions.some(
+    (exception) =>
+      exception === '*' ||
+      (exception !== '' &&
+        (hostname === exception || hostname.endsWith(`.${exception.replace(/^\*?\./, '')}`))),
+  );
+  return direct ? undefined : proxy;
+}

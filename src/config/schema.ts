@@ -1,0 +1,124 @@
+import { z } from 'zod';
+import { parseDuration, parseRate, parseSize } from './units.ts';
+
+/** What may stand in a configuration file (contract, "Configuration"). */
+
+function text<T>(parse: (text: string) => T | undefined, expected: string) {
+  return z.string().transform((value, context) => {
+    const parsed = parse(value);
+    if (parsed !== undefined) return parsed;
+    context.addIssue({ code: 'custom', message: `expected ${expected}, got "${value}"` });
+    return z.NEVER;
+  });
+}
+
+const rate = text(parseRate, 'a rate like 200MB/s or 180Mbit/s');
+const positive = z.number().int().min(1);
+
+const limit = z.union([z.literal('off').transform(() => undefined), rate]);
+const timetable = z
+  .array(
+    z.strictObject({
+      from: z.string().regex(/^([01]\d|2[0-3]):[0-5]\d$/, 'expected a time like 08:00'),
+      limit,
+    }),
+  )
+  .min(1);
+
+/** Credentials: exactly one way to log in. */
+const SECRETS = [
+  ['password', 'passwordFile'],
+  ['apiToken', 'apiTokenFile'],
+  ['bearerToken', 'bearerTokenFile'],
+  ['serviceAccountTokenFile'],
+  ['samlAssertionFile'],
+] as const;
+
+const target = z
+  .strictObject({
+    url: z.string(),
+    org: z.string().min(1),
+    user: z.string().optional(),
+    password: z.string().optional(),
+    passwordFile: z.string().optional(),
+    apiToken: z.string().optional(),
+    apiTokenFile: z.string().optional(),
+    bearerToken: z.string().optional(),
+    bearerTokenFile: z.string().optional(),
+    serviceAccountTokenFile: z.string().optional(),
+    samlAssertionFile: z.string().optional(),
+    samlKeyFile: z.string().optional(),
+    tenant: z.string().optional(),
+    catalog: z.string().optional(),
+    concurrency: positive.max(64).default(4),
+    ca: z.string().optional(),
+    certificateSha256: z
+      .string()
+      .regex(/^([0-9a-fA-F]{2}:?){32}$/, 'expected the 64 hexadecimal digits of a SHA-256')
+      .optional(),
+    insecure: z.boolean().default(false),
+    proxy: z.string().optional(),
+  })
+  .superRefine((value, context) => {
+    const given = SECRETS.flat().filter((key) => value[key] !== undefined);
+    if (given.length !== 1) {
+      const what = given.length === 0 ? 'none' : given.join(' and ');
+      context.addIssue({
+        code: 'custom',
+        message: `expected exactly one of ${SECRETS.flat().join(', ')}, got ${what}`,
+      });
+    }
+    if ((value.password ?? value.passwordFile) !== undefined && value.user === undefined) {
+      context.addIssue({ code: 'custom', path: ['user'], message: 'is needed beside a password' });
+    }
+    // One that is made of the environment can only be judged when it is used.
+    if (!value.url.includes('${') && !/^https?:\/\/[^/]/.test(value.url)) {
+      context.addIssue({
+        code: 'custom',
+        path: ['url'],
+        message: `expected https://…, got "${value.url}"`,
+      });
+    }
+  });
+
+const worker = z.strictObject({
+  concurrency: positive.max(64).default(4),
+  bandwidth: z.union([rate, timetable]).optional(),
+  timezone: z
+    .string()
+    .refine((zone) => {
+      try {
+        new Intl.DateTimeFormat('en', { timeZone: zone });
+        return true;
+      } catch {
+        return false;
+      }
+    }, 'expected a time zone like Europe/Berlin')
+    .optional(),
+  chunkSize: z
+    .union([
+      z.literal('auto').transform(() => undefined),
+      text(parseSize, 'auto or a size like 50MiB'),
+    ])
+    .optional(),
+  lease: text((value) => {
+    const ms = parseDuration(value);
+    return ms !== undefined && ms >= 1_000 ? ms : undefined;
+  }, 'a time like 30s, of at least 1s').default(30_000),
+  filesInParallel: positive.max(8).default(1),
+});
+
+export const configSchema = z.strictObject({
+  redis: z.string().optional(),
+  dataDir: z.string().optional(),
+  targets: z
+    .record(
+      z.string().regex(/^[A-Za-z0-9_][A-Za-z0-9_-]*$/, 'expected letters, digits, _ and -'),
+      target,
+    )
+    .default({}),
+  worker: worker.default(worker.parse({})),
+});
+
+export type RawConfig = z.output<typeof configSchema>;
+export type RawTarget = RawConfig['targets'][string];

@@ -1,0 +1,48 @@
+import type { Redis } from 'ioredis';
+import { FerryError } from '../errors.ts';
+
+/** What a Redis is like, as far as it matters to us. */
+export interface RedisFacts {
+  readonly server: 'redis' | 'valkey';
+  readonly version: string;
+  readonly evicts: boolean;
+  readonly persists: boolean;
+}
+
+export async function inspectRedis(redis: Redis): Promise<RedisFacts> {
+  const info = parseInfo(await redis.info());
+  return {
+    server: info.has('valkey_version') ? 'valkey' : 'redis',
+    version: info.get('valkey_version') ?? info.get('redis_version') ?? '0',
+    evicts: (info.get('maxmemory_policy') ?? 'noeviction') !== 'noeviction',
+    persists: info.get('aof_enabled') === '1',
+  };
+}
+
+function parseInfo(text: string): Map<string, string> {
+  const facts = new Map<string, string>();
+  for (const line of text.split(/\r?\n/)) {
+    const colon = line.indexOf(':');
+    if (colon > 0) facts.set(line.slice(0, colon), line.slice(colon + 1));
+  }
+  return facts;
+}
+
+/**
+ * Refuses a Redis that may throw jobs away.
+ *
+ * @returns warnings about one that may lose them
+ * @throws FerryError REDIS_UNSUITABLE
+ */
+export function assertSuitable({ server, version, evicts, persists }: RedisFacts): string[] {
+  const [major = 0, minor = 0] = version.split('.').map(Number);
+  if (server === 'redis' && (major < 6 || (major === 6 && minor < 2))) {
+    throw new FerryError('REDIS_UNSUITABLE', `Redis ${version} is too old`);
+  }
+  if (evicts) {
+    throw new FerryError('REDIS_UNSUITABLE', 'this Redis evicts keys when its memory is full', {
+      hint: 'Set maxmemory-policy noeviction.',
+    });
+  }
+  return persists ? [] : ['this Redis has no append-only file: a crash loses queued uploads'];
+}
