@@ -1,0 +1,169 @@
+#!/usr/bin/env node
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { classify, FerryError } from '../errors.ts';
+import { exitCodeOf, type GlobalOptions, printError } from './output.ts';
+
+/** A command's work; what it returns is the exit status. Loaded only when it is called. */
+type Action = (args: string[], options: never) => Promise<number>;
+
+const { version } = JSON.parse(
+  readFileSync(new URL('../../package.json', import.meta.url), 'utf8'),
+) as { version: string };
+
+const program = new Command('ovaferry')
+  .description('Ferries OVA/OVF packages and ISO images into VMware Cloud Director catalogs.')
+  .version(version)
+  .option('--config <file>', 'configuration file (default: ./ovaferry.yaml)')
+  .option('--redis <url>', 'Redis to use instead of the configured one')
+  .option('--json', 'machine-readable output on stdout, and nothing else there')
+  .addOption(
+    new Option('--log-level <level>', 'what is logged to stderr').choices([
+      'error',
+      'warn',
+      'info',
+      'debug',
+    ]),
+  )
+  .option('--no-color', 'no colours')
+  .showHelpAfterError('(see --help)')
+  .exitOverride()
+  .configureOutput({ writeErr: () => undefined }); // printed below, in one way for all errors
+
+let exitCode = 0;
+
+function run(command: Command, load: () => Promise<Action>): void {
+  command.exitOverride().configureOutput({ writeErr: () => undefined });
+  command.action(async () => {
+    const action = await load();
+    exitCode = await action(command.args, command.optsWithGlobals() as never);
+  });
+}
+
+function collect(value: string, previous: string[] | undefined): string[] {
+  return [...(previous ?? []), value];
+}
+
+function wholeNumber(text: string): number {
+  if (!/^\d+$/.test(text)) throw new InvalidArgumentError('expected a whole number');
+  return Number(text);
+}
+
+function withUploadOptions(command: Command): Command {
+  return command
+    .argument('<source...>', 'an .ova, an .ovf, a folder holding one, an .iso; or a glob')
+    .requiredOption('--to <target[/catalog]>', 'where to', collect)
+    .option('--name <name>', 'name in the catalog (one source only)')
+    .option('--description <text>', 'description in the catalog')
+    .option('--media', 'upload any file as a media image')
+    .option('--batch <name>', 'group these uploads under a name')
+    .option('--priority <n>', '1 goes first (default: 1000)', wholeNumber)
+    .addOption(
+      new Option('--verify <how>', "check every digest of the package's manifest")
+        .choices(['full', 'off'])
+        .default('full'),
+    )
+    .addOption(
+      new Option('--if-exists <what>', 'what to do when the name is taken')
+        .choices(['fail', 'skip', 'replace'])
+        .default('fail'),
+    )
+    .option('--storage-profile <name>', 'storage profile that holds the item')
+    .option('--start-at <time>', 'not before this time (ISO 8601)')
+    .option('--again', 'also what was uploaded already');
+}
+
+run(
+  withUploadOptions(program.command('upload')).description(
+    'enqueue, show progress, and wait for the end',
+  ),
+  async () => (await import('./upload.ts')).upload,
+);
+run(
+  withUploadOptions(program.command('enqueue')).description('enqueue and return at once'),
+  async () => (await import('./enqueue.ts')).enqueue,
+);
+run(
+  program.command('worker').description('take jobs until stopped'),
+  async () => (await import('./worker.ts')).worker,
+);
+run(
+  program
+    .command('status')
+    .description('what is waiting, running, done and failed, and why')
+    .argument('[id...]')
+    .option('--batch <name>', 'only this batch')
+    .option('--failed', 'only failed jobs')
+    .option('--target <name>', 'only this target')
+    .option('--limit <n>', 'at most so many jobs, newest first', wholeNumber, 1_000),
+  async () => (await import('./status.ts')).status,
+);
+run(
+  program
+    .command('watch')
+    .description('live progress; ends when the named jobs have ended')
+    .argument('[id...]')
+    .option('--batch <name>', 'the jobs of this batch'),
+  async () => (await import('./watch.ts')).watch,
+);
+run(
+  program
+    .command('retry')
+    .description('put failed jobs back')
+    .argument('[id...]')
+    .option('--failed', 'all that have failed'),
+  async () => (await import('./retry.ts')).retry,
+);
+run(
+  program
+    .command('cancel')
+    .description('stop jobs and leave nothing half done on the server')
+    .argument('<id...>'),
+  async () => (await import('./cancel.ts')).cancel,
+);
+run(
+  program
+    .command('inspect')
+    .description('read a package and say what would make an upload fail')
+    .argument('<source>')
+    .option('--media', 'as a media image'),
+  async () => (await import('./inspect.ts')).inspect,
+);
+run(
+  program
+    .command('simulate')
+    .description('a vCD for dry runs and for trying things out')
+    .option('--port <n>', 'port on 127.0.0.1; 0 takes any free one', wholeNumber, 0)
+    .option('--store <dir>', 'keep what is uploaded there, or `discard`', 'discard')
+    .option('--api <versions>', 'API versions that are served', '39.1,38.1,37.0,36.3')
+    .option('--faults <file>', 'things that go wrong, as JSON or YAML')
+    .option('--rate <rate>', 'speed of all transfers together, like 50MB/s')
+    .option('--import-time <time>', 'from the last byte to being ready', '0s')
+    .option('--link-delay <time>', "from the descriptor to the files' addresses", '0s')
+    .option('--tls-cert <file>', 'serve https with this certificate')
+    .option('--tls-key <file>', 'and this key'),
+  async () => (await import('./simulate.ts')).simulate,
+);
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  exitCode = handle(error);
+}
+process.exitCode = exitCode;
+
+function handle(error: unknown): number {
+  const options = program.opts<GlobalOptions>();
+  if (!(error instanceof CommanderError)) {
+    const failure = classify(error);
+    printError(failure, options);
+    return exitCodeOf(failure);
+  }
+  if (error.exitCode === 0) return 0; // --help and --version
+  if (error.code === 'commander.help') {
+    process.stderr.write(program.helpInformation());
+    return 2;
+  }
+  printError(new FerryError('USAGE', error.message.replace(/^error: /, '')), options);
+  return 2;
+}

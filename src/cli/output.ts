@@ -1,0 +1,86 @@
+import { styleText } from 'node:util';
+import prettyBytes from 'pretty-bytes';
+import prettyMs from 'pretty-ms';
+import type { ErrorCode, FerryError } from '../errors.ts';
+import type { JobDetails, JobView } from '../jobs/job-view.ts';
+import type { LogLevel } from '../observe/log.ts';
+
+export interface GlobalOptions {
+  readonly config?: string;
+  readonly redis?: string;
+  readonly json?: boolean;
+  readonly logLevel?: LogLevel;
+  readonly color: boolean;
+}
+
+/** Exit status of a command that could not do its work (contract, "Exit status"). */
+export function exitCodeOf({ code }: FerryError): number {
+  const unreachable: readonly ErrorCode[] = [
+    'REDIS_UNAVAILABLE',
+    'REDIS_UNSUITABLE',
+    'NETWORK',
+    'SERVER_UNAVAILABLE',
+    'TLS_UNTRUSTED',
+    'HOST_NOT_FOUND',
+    'NOT_VCD',
+    'AUTH_REJECTED',
+    'VERSION_UNSUPPORTED',
+  ];
+  return unreachable.includes(code) ? 3 : 2;
+}
+
+/** The contract's object on stdout with --json; words on stderr always. */
+export function printError(error: FerryError, { json, color }: GlobalOptions): void {
+  const { code, message, hint, kind } = error;
+  if (json) printJson({ error: { code, message, permanent: kind === 'permanent', hint } });
+  else process.stderr.write(`${paint('red', 'error', color)}: ${message}\n  ${hint}\n`);
+}
+
+export function printJson(value: unknown): void {
+  process.stdout.write(`${JSON.stringify(value)}\n`);
+}
+
+/** Words for people: on stdout, unless that is for machines. */
+export function say(line: string, { json }: GlobalOptions): void {
+  (json ? process.stderr : process.stdout).write(`${line}\n`);
+}
+
+type Colour = 'red' | 'green' | 'yellow' | 'cyan' | 'dim';
+
+export function paint(colour: Colour, text: string, color: boolean): string {
+  const wanted = color && process.env['NO_COLOR'] === undefined && process.stdout.isTTY;
+  return wanted ? styleText(colour, text) : text;
+}
+
+/** A job without what only the progress display needs: the contract's keys, in its order. */
+export function jobJson(details: JobDetails): JobView {
+  const { files: _files, warnings: _warnings, ...view } = details;
+  return view;
+}
+
+export function bytes(count: number): string {
+  return prettyBytes(count);
+}
+
+export function duration(ms: number): string {
+  return prettyMs(ms, { secondsDecimalDigits: 0, unitCount: 2 });
+}
+
+/** One line for a job that is not being watched. */
+export function jobLine(job: JobDetails, color: boolean): string {
+  const kept = job.bytesSent - job.bytesResent;
+  const share = job.bytesTotal > 0 ? Math.floor((100 * kept) / job.bytesTotal) : 0;
+  const words: Record<JobView['state'], string> = {
+    waiting: 'waiting',
+    active: `${job.stage} ${share}% of ${bytes(job.bytesTotal)}`,
+    delayed: 'waiting to be tried again',
+    completed: paint('green', `completed, ${bytes(job.bytesTotal)}`, color),
+    failed: paint('red', 'failed', color),
+  };
+  const line = `${job.id}  ${job.name} → ${job.target}/${job.catalog}: ${words[job.state]}`;
+  return job.error === null ? line : `${line}\n    ${errorLines(job.error)}`;
+}
+
+export function errorLines({ code, message, hint }: NonNullable<JobView['error']>): string {
+  return `${code}: ${message}\n    ${hint}`;
+}

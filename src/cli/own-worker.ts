@@ -1,0 +1,41 @@
+import type { Config } from '../config/load.ts';
+import type { Ferry, JobDetails } from '../index.ts';
+import { createLog } from '../observe/log.ts';
+import { type RunningWorker, startWorker } from '../worker.ts';
+import { isOver } from './follow.ts';
+import type { GlobalOptions } from './output.ts';
+
+/**
+ * Works on a command's own jobs wherever no worker serves their target. Asked again and again: a
+ * worker that was there may have died, and one may have come.
+ */
+export class OwnWorker {
+  readonly #ferry: Ferry;
+  readonly #config: Config;
+  readonly #options: GlobalOptions;
+  readonly #workers = new Map<string, Promise<RunningWorker>>();
+
+  constructor(ferry: Ferry, config: Config, options: GlobalOptions) {
+    this.#ferry = ferry;
+    this.#config = config;
+    this.#options = options;
+  }
+
+  /** @throws FerryError REDIS_UNSUITABLE */
+  async standIn(jobs: readonly JobDetails[]): Promise<void> {
+    const open = jobs.filter((job) => !isOver(job));
+    for (const target of new Set(open.map((job) => job.target))) {
+      if (this.#workers.has(target) || (await this.#ferry.isServed(target))) continue;
+      const ids = new Set(jobs.filter((job) => job.target === target).map(({ id }) => id));
+      const log = createLog(this.#options.logLevel ?? 'silent', process.stderr.isTTY);
+      const worker = startWorker(this.#config, log, { only: { ids, targets: [target] } });
+      this.#workers.set(target, worker);
+      await worker;
+    }
+  }
+
+  /** Hands back what is not finished. */
+  async stop(): Promise<void> {
+    for (const worker of this.#workers.values()) await (await worker).stop();
+  }
+}

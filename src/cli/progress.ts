@@ -1,0 +1,138 @@
+import { createLogUpdate } from 'log-update';
+import type { JobDetails } from '../index.ts';
+import { bytes, duration, errorLines, type GlobalOptions, paint } from './output.ts';
+
+/** Shows jobs while they change. */
+export interface ProgressDisplay {
+  show(jobs: readonly JobDetails[]): void;
+  /** Leaves the last picture standing. */
+  close(): void;
+}
+
+/** Live lines on a terminal; elsewhere a line when something has happened. */
+export function createProgressDisplay(options: GlobalOptions): ProgressDisplay {
+  const stream = options.json ? process.stderr : process.stdout;
+  const rates = new Map<string, Rate>();
+  const rateOf = (id: string): Rate => {
+    const rate = rates.get(id) ?? new Rate();
+    rates.set(id, rate);
+    return rate;
+  };
+  return stream.isTTY
+    ? liveDisplay(stream, options, rateOf)
+    : plainDisplay(stream, options, rateOf);
+}
+
+function liveDisplay(
+  stream: NodeJS.WriteStream,
+  options: GlobalOptions,
+  rateOf: (id: string) => Rate,
+): ProgressDisplay {
+  const update = createLogUpdate(stream);
+  return {
+    show(jobs) {
+      const room = Math.max(4, (stream.rows ?? 24) - 3);
+      const lines = jobs.flatMap((job) => linesOf(job, rateOf(job.id), options));
+      if (jobs.length > 1) lines.push(totalLine(jobs, rateOf('total')));
+      update(lines.slice(-room).join('\n'));
+    },
+    close: () => update.done(),
+  };
+}
+
+function plainDisplay(
+  stream: NodeJS.WriteStream,
+  options: GlobalOptions,
+  rateOf: (id: string) => Rate,
+): ProgressDisplay {
+  const said = new Map<string, string>();
+  return {
+    show(jobs) {
+      for (const job of jobs) {
+        const rate = rateOf(job.id);
+        rate.add(keptOf(job));
+        // Every tenth of a transfer is news; the bytes in between are not.
+        const tenth = job.bytesTotal > 0 ? Math.floor((10 * keptOf(job)) / job.bytesTotal) : 0;
+        const news = `${job.state} ${job.stage} ${job.state === 'active' ? tenth : ''} ${job.error?.message ?? ''}`;
+        if (said.get(job.id) === news) continue;
+        said.set(job.id, news);
+        stream.write(`${headLine(job, rate, options)}\n`);
+      }
+    },
+    close: () => undefined,
+  };
+}
+
+function keptOf({ bytesSent, bytesResent }: JobDetails): number {
+  return bytesSent - bytesResent;
+}
+
+function linesOf(job: JobDetails, rate: Rate, options: GlobalOptions): string[] {
+  rate.add(keptOf(job));
+  const lines = [headLine(job, rate, options)];
+  if (job.state === 'active' && job.files.length > 1) {
+    for (const { name, size, sent } of job.files) {
+      lines.push(`    ${name}: ${percent(sent, size)} of ${bytes(size)}`);
+    }
+  }
+  return lines;
+}
+
+function headLine(job: JobDetails, rate: Rate, { color }: GlobalOptions): string {
+  const kept = keptOf(job);
+  const name = `${job.name} → ${job.target}/${job.catalog}`;
+  if (job.state === 'failed' && job.error) {
+    return `${paint('red', '✗', color)} ${name}: failed\n    ${errorLines(job.error)}`;
+  }
+  if (job.state === 'completed') {
+    const warnings = job.warnings.map((warning) => `\n    ${warning}`).join('');
+    const again = job.bytesResent > 0 ? `, ${bytes(job.bytesResent)} of it twice` : '';
+    return `${paint('green', '✓', color)} ${name}: ${bytes(kept)} arrived${again}${warnings}`;
+  }
+  if (job.state === 'delayed') {
+    const why = job.error ? `: ${job.error.message}` : '';
+    return `${paint('yellow', '…', color)} ${name}: waiting to be tried again${why}`;
+  }
+  if (job.state === 'waiting') return `  ${name}: waiting`;
+  if (job.stage !== 'transferring') return `  ${name}: ${job.stage}`;
+  return `  ${name}: ${percent(kept, job.bytesTotal)} of ${bytes(job.bytesTotal)}${pace(rate, job.bytesTotal - kept)}`;
+}
+
+function totalLine(jobs: readonly JobDetails[], rate: Rate): string {
+  const kept = jobs.reduce((sum, job) => sum + keptOf(job), 0);
+  const total = jobs.reduce((sum, job) => sum + job.bytesTotal, 0);
+  rate.add(kept);
+  const done = jobs.filter(({ state }) => state === 'completed').length;
+  return `  ${done} of ${jobs.length} done, ${percent(kept, total)} of ${bytes(total)}${pace(rate, total - kept)}`;
+}
+
+function pace(rate: Rate, left: number): string {
+  const perSecond = rate.perSecond();
+  if (perSecond === undefined || perSecond < 1) return '';
+  return `, ${bytes(perSecond)}/s, ${duration((left / perSecond) * 1000)} left`;
+}
+
+function percent(part: number, whole: number): string {
+  return `${whole > 0 ? Math.floor((100 * part) / whole) : 100}%`;
+}
+
+const WINDOW_MS = 10_000;
+
+/** How fast a count has grown over the last seconds. */
+class Rate {
+  #points: { at: number; count: number }[] = [];
+
+  add(count: number): void {
+    const at = performance.now();
+    this.#points.push({ at, count });
+    this.#points = this.#points.filter((point) => at - point.at <= WINDOW_MS);
+  }
+
+  /** Per second; undefined while there is nothing to go by. */
+  perSecond(): number | undefined {
+    const first = this.#points[0];
+    const last = this.#points.at(-1);
+    if (!first || !last || last.at - first.at < 500) return undefined;
+    return Math.max(0, ((last.count - first.count) / (last.at - first.at)) * 1000);
+  }
+}

@@ -1,0 +1,75 @@
+import { existsSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { glob, isDynamicPattern } from 'tinyglobby';
+import { FerryError } from '../errors.ts';
+import type { EnqueueOptions, UploadOrder } from '../index.ts';
+import type { GlobalOptions } from './output.ts';
+
+/** Options of `upload` and `enqueue`, as the command line gives them. */
+export interface UploadOptions extends GlobalOptions {
+  readonly to: string[];
+  readonly name?: string;
+  readonly description?: string;
+  readonly media?: boolean;
+  readonly batch?: string;
+  readonly priority?: number;
+  readonly verify: 'full' | 'off';
+  readonly ifExists: 'fail' | 'skip' | 'replace';
+  readonly storageProfile?: string;
+  readonly startAt?: string;
+  readonly again?: boolean;
+}
+
+/** @throws FerryError USAGE, SOURCE_NOT_FOUND */
+export async function ordersOf(args: string[], options: UploadOptions): Promise<UploadOrder[]> {
+  refuseUnsupported(options);
+  const sources = await expand(args);
+  if (options.name !== undefined && sources.length > 1) {
+    throw new FerryError('USAGE', `--name fits one source, not ${sources.length}`);
+  }
+  const { name, description, media, batch, verify } = options;
+  return options.to.flatMap((to) =>
+    sources.map((source) => ({ source, to, name, description, media, batch, verify })),
+  );
+}
+
+/** @throws FerryError USAGE */
+export function enqueueOptionsOf({ priority, startAt, again }: UploadOptions): EnqueueOptions {
+  if (priority !== undefined && (priority < 1 || priority > 2_000_000)) {
+    throw new FerryError('USAGE', '--priority is a number from 1 to 2000000');
+  }
+  const at = startAt === undefined ? undefined : new Date(startAt);
+  if (at && Number.isNaN(at.getTime())) {
+    throw new FerryError(
+      'USAGE',
+      `--start-at: "${startAt}" is not a time like 2026-12-24T20:00:00Z`,
+    );
+  }
+  return { priority, startAt: at, again };
+}
+
+/** Said plainly rather than done halfway: these options come with a later release. */
+function refuseUnsupported({ ifExists, storageProfile }: UploadOptions): void {
+  if (ifExists !== 'fail') {
+    throw new FerryError('USAGE', `--if-exists ${ifExists} is not supported by this release`);
+  }
+  if (storageProfile !== undefined) {
+    throw new FerryError('USAGE', '--storage-profile is not supported by this release');
+  }
+}
+
+async function expand(args: string[]): Promise<string[]> {
+  const sources: string[] = [];
+  for (const arg of args) {
+    if (existsSync(arg)) {
+      sources.push(resolve(arg));
+      continue;
+    }
+    const found = isDynamicPattern(arg)
+      ? await glob(arg, { absolute: true, onlyFiles: true, expandDirectories: false })
+      : [];
+    if (found.length === 0) throw new FerryError('SOURCE_NOT_FOUND', `${arg} does not exist`);
+    sources.push(...found.sort());
+  }
+  return sources;
+}

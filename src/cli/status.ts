@@ -1,0 +1,47 @@
+import { loadConfig } from '../config/load.ts';
+import { type Ferry, type JobDetails, openFerry } from '../index.ts';
+import { type GlobalOptions, jobJson, jobLine, printJson, say } from './output.ts';
+
+interface StatusOptions extends GlobalOptions {
+  readonly batch?: string;
+  readonly failed?: boolean;
+  readonly target?: string;
+  readonly limit: number;
+}
+
+export async function status(ids: string[], options: StatusOptions): Promise<number> {
+  const ferry = await openFerry(loadConfig({ file: options.config, redis: options.redis }));
+  try {
+    const jobs = await select(ferry, ids, options);
+    if (options.json) {
+      printJson(jobs.map(jobJson));
+      return 0;
+    }
+    for (const job of jobs) say(jobLine(job, options.color), options);
+    if (ids.length === 0 && options.batch === undefined) {
+      const counts = await ferry.counts(
+        options.target === undefined ? undefined : [options.target],
+      );
+      const words = Object.entries(counts).map(([state, count]) => `${count} ${state}`);
+      say(words.join(', '), options);
+    }
+    return 0;
+  } finally {
+    await ferry.close();
+  }
+}
+
+/** By ids in their order; else newest first, narrowed. */
+export async function select(
+  ferry: Ferry,
+  ids: readonly string[],
+  { batch, failed, target, limit }: Omit<StatusOptions, 'color'>,
+): Promise<JobDetails[]> {
+  if (ids.length > 0) return Promise.all(ids.map((id) => ferry.get(id)));
+  const jobs = await ferry.list({
+    targets: target === undefined ? undefined : [target],
+    ...(failed ? { states: ['failed'] } : {}),
+    limit: batch === undefined ? limit : Number.MAX_SAFE_INTEGER,
+  });
+  return batch === undefined ? jobs : jobs.filter((job) => job.batch === batch);
+}

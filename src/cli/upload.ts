@@ -1,0 +1,56 @@
+import { loadConfig } from '../config/load.ts';
+import { isTargetFault } from '../errors.ts';
+import { type JobDetails, openFerry } from '../index.ts';
+import { followJobs, isOver } from './follow.ts';
+import { jobJson, printJson } from './output.ts';
+import { OwnWorker } from './own-worker.ts';
+import { createProgressDisplay } from './progress.ts';
+import { interruption } from './signals.ts';
+import { enqueueOptionsOf, ordersOf, type UploadOptions } from './sources.ts';
+
+/** Enqueues, shows progress, and waits; works itself where nobody else does. */
+export async function upload(args: string[], options: UploadOptions): Promise<number> {
+  const config = loadConfig({ file: options.config, redis: options.redis });
+  const orders = await ordersOf(args, options);
+  const enqueueOptions = enqueueOptionsOf(options);
+  const ferry = await openFerry(config);
+  const own = new OwnWorker(ferry, config, options);
+  const interrupt = interruption();
+  const display = createProgressDisplay(options);
+  try {
+    let jobs = await ferry.enqueue(orders, enqueueOptions);
+    const existing = new Set(jobs.filter((job) => job.existing).map(({ id }) => id));
+    const ids = [...new Set(jobs.map(({ id }) => id))];
+    for await (jobs of followJobs(ferry, ids, interrupt.signal)) {
+      display.show(jobs);
+      if (jobs.filter((job) => !isOver(job)).every(hasTargetFault)) break;
+      if (!interrupt.signal.aborted) await own.standIn(jobs);
+    }
+    display.close();
+    if (options.json) {
+      printJson(jobs.map((job) => jobJson({ ...job, existing: existing.has(job.id) })));
+    }
+    return outcome(jobs, interrupt.signal.aborted);
+  } finally {
+    interrupt.close();
+    await own.stop();
+    await ferry.close();
+  }
+}
+
+/** Nothing here can be done until somebody mends the target; the job stays queued. */
+function hasTargetFault({ state, error }: JobDetails): boolean {
+  return state === 'delayed' && error !== null && isTargetFault(error.code);
+}
+
+function outcome(jobs: readonly JobDetails[], interrupted: boolean): number {
+  if (jobs.every(isOver)) return jobs.some(({ state }) => state === 'failed') ? 1 : 0;
+  if (interrupted) {
+    process.stderr.write('interrupted; the unfinished jobs stay queued\n');
+    return 130;
+  }
+  for (const { error } of jobs.filter(hasTargetFault)) {
+    if (error) process.stderr.write(`${error.message}\n  ${error.hint}\n`);
+  }
+  return 3;
+}
