@@ -104,8 +104,9 @@ function keyOf({ path }: z.core.$ZodIssue): string {
 function messageOf(issue: z.core.$ZodIssue): string {
   if (issue.code === 'unrecognized_keys') return `unknown key ${issue.keys.join(', ')}`;
   if (issue.code === 'invalid_union') {
-    const inner = issue.errors.flat().map(({ message }) => message);
-    return inner.at(-1) ?? issue.message;
+    // Of the alternatives the one that says what was expected, in our words.
+    const inner = issue.errors.flat();
+    return (inner.find(({ code }) => code === 'custom') ?? inner.at(-1))?.message ?? issue.message;
   }
   return issue.message;
 }

@@ -211,8 +211,11 @@ function uploadOf(
       throttle: world.throttle,
       assertOwned: () => lease.assertHeld(),
       newPatience: () =>
-        new Patience(settings.patienceMs, (error, delayMs) => {
-          log.warn({ job: job.id, code: error.code, delayMs }, error.message);
+        new Patience({
+          limitMs: settings.patienceMs,
+          onRetry(error, delayMs) {
+            log.warn({ job: job.id, code: error.code, delayMs }, error.message);
+          },
         }),
       settings,
       log,

@@ -9,9 +9,13 @@ const LONGEST_DELAY_MS = 30_000;
  * doubling up to 30 s, half of it random. A conflict only needs another look, but never at once:
  * the server may still be catching up.
  */
-export function retryDelayMs(n: number, error: FerryError, random = Math.random): number {
+export function retryDelayMs(
+  n: number,
+  error: FerryError,
+  { firstMs = FIRST_DELAY_MS, random = Math.random } = {},
+): number {
   if (error.retryAfterMs !== undefined) return error.retryAfterMs;
-  const first = error.kind === 'conflict' ? FIRST_DELAY_MS / 4 : FIRST_DELAY_MS;
+  const first = error.kind === 'conflict' ? firstMs / 4 : firstMs;
   const ceiling = Math.min(first * 2 ** (n - 1), LONGEST_DELAY_MS);
   return Math.round(ceiling / 2 + (random() * ceiling) / 2);
 }
@@ -22,19 +26,24 @@ export async function pause(ms: number, signal: AbortSignal): Promise<void> {
   await sleep(ms, undefined, { signal }).catch(() => signal.throwIfAborted());
 }
 
+export interface PatienceOptions {
+  readonly limitMs: number;
+  /** The first pause; the following ones grow from it. */
+  readonly firstDelayMs?: number;
+  readonly onRetry: (error: FerryError, delayMs: number) => void;
+}
+
 /**
  * Counts fruitless tries of one step. Progress starts the count anew, so that a long upload over a
  * bad line survives while a hopeless one gives its slot back after `limitMs`.
  */
 export class Patience {
-  readonly #limitMs: number;
-  readonly #onRetry: (error: FerryError, delayMs: number) => void;
+  readonly #options: PatienceOptions;
   #fruitless = 0;
   #since = performance.now();
 
-  constructor(limitMs: number, onRetry: (error: FerryError, delayMs: number) => void) {
-    this.#limitMs = limitMs;
-    this.#onRetry = onRetry;
+  constructor(options: PatienceOptions) {
+    this.#options = options;
   }
 
   progressed(): void {
@@ -48,9 +57,10 @@ export class Patience {
     const error = classify(failure);
     if (error.kind === 'permanent' || error.kind === 'cancelled') throw error;
     this.#fruitless += 1;
-    const delayMs = retryDelayMs(this.#fruitless, error);
-    if (performance.now() - this.#since + delayMs > this.#limitMs) throw error;
-    this.#onRetry(error, delayMs);
+    const { limitMs, firstDelayMs = FIRST_DELAY_MS, onRetry } = this.#options;
+    const delayMs = retryDelayMs(this.#fruitless, error, { firstMs: firstDelayMs });
+    if (performance.now() - this.#since + delayMs > limitMs) throw error;
+    onRetry(error, delayMs);
     await pause(delayMs, signal);
   }
 

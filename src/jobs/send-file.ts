@@ -65,7 +65,10 @@ async function sendRest(transfer: FileTransfer, first: WantedFile): Promise<void
       if (wanted && wanted.bytesTransferred > before) patience.progressed();
     } catch (error) {
       transfer.troubled = true;
-      if (classify(error).code !== 'OFFSET_MISMATCH') deps.chunks.failed();
+      const { code } = classify(error);
+      // Of an empty file nothing can be missing: its only PUT was taken, and the reply was lost.
+      if (code === 'OFFSET_MISMATCH' && transfer.isEmpty) return;
+      if (code !== 'OFFSET_MISMATCH') deps.chunks.failed();
       await patience.afterFailure(error, context.signal);
       // An outage lasts longer than one request: reading the count is part of the same patience.
       wanted = await patience.repeat(() => transfer.untilSteady(), context.signal);
@@ -87,6 +90,10 @@ class FileTransfer {
     this.#sending = sending;
     this.#watch = watch;
     this.troubled = sending.resumed;
+  }
+
+  get isEmpty(): boolean {
+    return this.#sending.source.size === 0;
   }
 
   /** Sends one range. Returns what the server then waits for, undefined if that is nothing. */

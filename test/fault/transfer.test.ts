@@ -1,0 +1,293 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, test } from '@jest/globals';
+import { FerryError } from '../../src/errors.ts';
+import type { FaultRule } from '../../src/simulator/faults.ts';
+import type { SimulatorOptions } from '../../src/simulator/world.ts';
+import { digest, type Member, packageOf, writeOva } from '../helpers/packages.ts';
+import { withFolder } from '../helpers/temp.ts';
+import { type UploadOptions, type UploadWorld, withUploads } from '../helpers/upload.ts';
+
+const SIZE = 400_000;
+const CHUNK = 100_000;
+const onDisk = { method: 'PUT', path: 'box-disk1\\.vmdk$' };
+const HTML = '<!DOCTYPE html><html><body>Blocked by policy</body></html>';
+
+/** One item, ready, with the bytes of the source: however it got there. */
+function expectWhole({ simulator }: UploadWorld, members: Member[]): void {
+  const items = simulator.items();
+  expect(items).toHaveLength(1);
+  expect(items[0]?.status).toBe(8);
+  expect(items[0]?.description).toBe('');
+  const disk = items[0]?.files.find(({ name }) => name === 'box-disk1.vmdk');
+  expect(disk?.sha256).toBe(digest(members[2]?.bytes as Buffer));
+}
+
+/** Every fault that was planned must have bitten. */
+function expectBitten({ simulator }: UploadWorld): void {
+  for (const { name, hits } of simulator.world.faults.counts()) {
+    expect({ name, hits }).toMatchObject({ hits: expect.any(Number) });
+    expect(hits).toBeGreaterThan(0);
+  }
+}
+
+async function withFault(
+  rules: FaultRule[],
+  use: (world: UploadWorld, source: string, members: Member[]) => Promise<void>,
+  options: SimulatorOptions = {},
+): Promise<void> {
+  await withFolder((folder) =>
+    withUploads(
+      options,
+      async (world) => {
+        for (const rule of rules) world.simulator.world.faults.add(rule);
+        const members = packageOf([SIZE]);
+        await use(world, await writeOva(join(folder, 'box.ova'), members), members);
+        expectBitten(world);
+      },
+      { timeouts: { connectMs: 2_000, stallMs: 500 } },
+    ),
+  );
+}
+
+describe('one upload survives, without help and without a byte doubled', () => {
+  const cases: [name: string, rule: FaultRule, code: string][] = [
+    ['a busy cell', { on: onDisk, do: { status: 503 } }, 'SERVER_UNAVAILABLE'],
+    ['a storage error without a body', { on: onDisk, do: { status: 500 } }, 'SERVER_UNAVAILABLE'],
+    [
+      'a range the server refuses',
+      { on: onDisk, after: 1, do: { status: 416 } },
+      'OFFSET_MISMATCH',
+    ],
+    [
+      'a connection cut in the middle',
+      { on: onDisk, after: 1, do: { resetAfterBytes: 50_000 } },
+      'NETWORK',
+    ],
+    ['a connection cut at once', { on: onDisk, do: { resetAfterBytes: 0 } }, 'NETWORK'],
+    ['a lost reply to a range', { on: onDisk, after: 1, do: { loseReply: true } }, 'NETWORK'],
+    [
+      'a lost reply to the last range',
+      { on: onDisk, after: 3, do: { loseReply: true } },
+      'NETWORK',
+    ],
+    [
+      'a server that goes silent',
+      { on: onDisk, after: 1, do: { stallAfterBytes: 30_000 } },
+      'TRANSFER_STALLED',
+    ],
+    [
+      'a firewall with an HTML page',
+      { on: onDisk, do: { status: 403, body: HTML } },
+      'SERVER_UNAVAILABLE',
+    ],
+    [
+      'a lost reply to the descriptor',
+      { on: { method: 'PUT', path: 'descriptor' }, do: { loseReply: true } },
+      'NETWORK',
+    ],
+    [
+      'a descriptor that never arrived',
+      { on: { method: 'PUT', path: 'descriptor' }, do: { status: 502, body: HTML } },
+      'SERVER_UNAVAILABLE',
+    ],
+    [
+      'a lost reply to the creation',
+      { on: { method: 'POST', path: 'action/upload' }, do: { loseReply: true } },
+      'NETWORK',
+    ],
+    [
+      'a creation that never happened',
+      { on: { method: 'POST', path: 'action/upload' }, do: { status: 503 } },
+      'SERVER_UNAVAILABLE',
+    ],
+    [
+      'an outage while the import is followed',
+      { on: { method: 'GET', path: '/api/vAppTemplate' }, after: 2, times: 2, do: { status: 503 } },
+      'SERVER_UNAVAILABLE',
+    ],
+    [
+      'a catalog that does not answer at first',
+      { on: { method: 'GET', path: '/api/catalog/' }, do: { status: 500 } },
+      'SERVER_UNAVAILABLE',
+    ],
+  ];
+
+  test.each(cases)('%s', async (_name, rule, code) => {
+    await withFault([rule], async (world, source, members) => {
+      await world.upload(source, { chunkBytes: CHUNK });
+      expectWhole(world, members);
+      expect(world.retried.map((error) => error.code)).toContain(code);
+      const stored = world.simulator.items()[0]?.files[1]?.ranges ?? [];
+      const kept = stored.reduce((sum, range) => sum + range.stored, 0);
+      expect(kept).toBe(SIZE);
+      const posts = world.simulator.requests.filter(
+        ({ method, path, status }) =>
+          method === 'POST' && path.includes('upload') && status === 201,
+      );
+      expect(posts.length).toBeLessThanOrEqual(1);
+    });
+  });
+
+  test('a session that ends in the middle is renewed without anybody noticing', async () => {
+    const rule = { on: onDisk, after: 1, do: { expireSessions: true } } as const;
+    await withFault([rule], async (world, source, members) => {
+      await world.upload(source, { chunkBytes: CHUNK });
+      expectWhole(world, members);
+      expect(world.retried).toEqual([]);
+    });
+  });
+
+  test('many faults at once', async () => {
+    const rules: FaultRule[] = [
+      { on: onDisk, do: { resetAfterBytes: 10 } },
+      { on: onDisk, after: 1, do: { status: 500 } },
+      { on: onDisk, after: 2, do: { loseReply: true } },
+      { on: onDisk, after: 3, do: { resetAfterBytes: 1_000 } },
+      { on: { method: 'GET', path: 'vAppTemplate' }, after: 4, do: { status: 502 } },
+    ];
+    await withFault(rules, async (world, source, members) => {
+      await world.upload(source, { chunkBytes: CHUNK });
+      expectWhole(world, members);
+    });
+  });
+
+  test('an empty file whose only reply was lost', () =>
+    withFolder((folder) =>
+      withUploads({}, async (world) => {
+        world.simulator.world.faults.add({ on: onDisk, do: { loseReply: true } });
+        await world.upload(await writeOva(join(folder, 'box.ova'), packageOf([0, 10])));
+        expect(world.simulator.items()[0]?.status).toBe(8);
+        expectBitten(world);
+      }),
+    ));
+});
+
+describe('a process that dies', () => {
+  /** Dies just before the n-th write to the target, as a lost lease or a SIGKILL would have it. */
+  function dyingAt(n: number): UploadOptions & { readonly seen: () => number } {
+    let writes = 0;
+    return {
+      chunkBytes: CHUNK,
+      seen: () => writes,
+      assertOwned() {
+        writes += 1;
+        if (writes > n) throw new FerryError('LOCK_LOST', 'died here');
+      },
+    };
+  }
+
+  test('before any write of an upload is followed by one that ends it: whole, once', async () => {
+    let writes = 1;
+    for (let n = 0; n < writes; n += 1) {
+      await withFault([], async (world, source, members) => {
+        const dying = dyingAt(n);
+        await expect(world.upload(source, dying)).rejects.toMatchObject({ code: 'LOCK_LOST' });
+        await world.upload(source, { chunkBytes: CHUNK });
+        expectWhole(world, members);
+        const ranges = world.simulator.items()[0]?.files[1]?.ranges ?? [];
+        expect(ranges.reduce((sum, { arrived }) => sum + arrived, 0)).toBe(SIZE);
+        const whole = dyingAt(Number.POSITIVE_INFINITY);
+        world.remembered.current = { ...world.remembered.current, item: null, creating: false };
+        await world.upload(source, { ...whole, name: 'again' });
+        writes = whole.seen();
+      });
+    }
+    expect(writes).toBeGreaterThan(8);
+  });
+
+  test('after the creation, before it could remember it, is found by its mark', async () => {
+    await withFault([], async (world, source, members) => {
+      await expect(world.upload(source, dyingAt(2))).rejects.toThrow('died here');
+      // What Redis had when the process died: that something was about to be created.
+      world.remembered.current = { ...world.remembered.current, creating: true, item: null };
+      await world.upload(source);
+      expectWhole(world, members);
+    });
+  });
+
+  test("never takes somebody else's item of the same name for its own", async () => {
+    await withFault([], async (world, source) => {
+      await world.upload(source);
+      world.remembered.current = { ...world.remembered.current, creating: true, item: null };
+      await expect(world.upload(source)).rejects.toMatchObject({ code: 'NAME_TAKEN' });
+      expect(world.simulator.items()).toHaveLength(1);
+    });
+  });
+
+  test("is resumed from the server's count, checking digests of what it did not send", async () => {
+    await withFault([], async (world, source, members) => {
+      await expect(world.upload(source, dyingAt(9))).rejects.toThrow('died here');
+      const before = world.simulator.items()[0]?.files[1]?.received ?? 0;
+      expect(before).toBeGreaterThan(0);
+      await world.upload(source, { chunkBytes: CHUNK });
+      expectWhole(world, members);
+      const ranges = world.simulator.items()[0]?.files[1]?.ranges ?? [];
+      expect(ranges.some(({ start }) => start === before)).toBe(true);
+    });
+  });
+});
+
+describe('the server', () => {
+  test('that ends the transfer session gets a new item, once', async () => {
+    await withFault(
+      [],
+      async (world, source, members) => {
+        const slow = { on: onDisk, after: 1, do: { delayMs: 150 } };
+        world.simulator.world.faults.add(slow);
+        await world.upload(source, { chunkBytes: CHUNK });
+        expectWhole(world, members);
+      },
+      { transferIdleMs: 100 },
+    );
+  });
+
+  test('on which somebody removed the item is not given another', async () => {
+    await withFault([], async (world, source) => {
+      world.simulator.world.faults.add({ on: onDisk, after: 1, do: { resetAfterBytes: 10 } });
+      const uploading = world.upload(source, { chunkBytes: CHUNK });
+      uploading.catch(() => undefined);
+      while (world.retried.length === 0) await new Promise(setImmediate);
+      for (const item of [...world.simulator.world.items()]) world.simulator.world.remove(item);
+      await expect(uploading).rejects.toMatchObject({ code: 'REMOVED_ON_SERVER' });
+      expect(world.simulator.items()).toEqual([]);
+    });
+  });
+
+  test('that is away for longer than the patience gets its slot back, and later the rest', async () => {
+    const outage = { on: onDisk, after: 1, times: 3, do: { status: 503 } };
+    await withFault([outage], async (world, source, members) => {
+      await expect(
+        world.upload(source, { chunkBytes: CHUNK, patienceMs: 60 }),
+      ).rejects.toMatchObject({ code: 'SERVER_UNAVAILABLE' });
+      await world.upload(source, { chunkBytes: CHUNK });
+      expectWhole(world, members);
+    });
+  });
+
+  test('is never sent a file that changed under us', async () => {
+    await withFault([], async (world, source) => {
+      world.simulator.world.faults.add({ on: onDisk, after: 1, do: { resetAfterBytes: 10 } });
+      const uploading = world.upload(source, { chunkBytes: CHUNK });
+      uploading.catch(() => undefined);
+      while (world.retried.length === 0) await new Promise(setImmediate);
+      await writeFile(source, 'something else');
+      await expect(uploading).rejects.toMatchObject({ code: 'SOURCE_CHANGED' });
+      await world.cleanUp();
+      expect(world.simulator.items()).toEqual([]);
+    });
+  });
+});
+
+test('cleaning up survives a server that is away', async () => {
+  const away: FaultRule = { on: { path: '/api/task' }, do: { status: 503 } };
+  await withFault([away], async (world, source) => {
+    world.simulator.world.faults.add({ on: onDisk, after: 2, times: 0, do: { status: 400 } });
+    await expect(world.upload(source, { chunkBytes: CHUNK })).rejects.toMatchObject({
+      code: 'VCD_REJECTED',
+    });
+    expect(world.simulator.items()).toHaveLength(1);
+    await world.cleanUp();
+    expect(world.simulator.items()).toEqual([]);
+  });
+});

@@ -1,0 +1,159 @@
+import type { FerryError } from '../../src/errors.ts';
+import { ChunkSizer } from '../../src/jobs/chunks.ts';
+import { cleanUp } from '../../src/jobs/clean-up.ts';
+import { type Checkpoint, NO_CHECKPOINT, type UploadRequest } from '../../src/jobs/job-data.ts';
+import { Meter } from '../../src/jobs/meter.ts';
+import { Patience } from '../../src/jobs/retry.ts';
+import { runUpload } from '../../src/jobs/run-upload.ts';
+import { createThrottle } from '../../src/jobs/throttle.ts';
+import type { Upload, UploadResult } from '../../src/jobs/upload-deps.ts';
+import { locateImage, openImage } from '../../src/ovf/image.ts';
+import { type Simulator, startSimulator } from '../../src/simulator/server.ts';
+import type { SimulatorOptions } from '../../src/simulator/world.ts';
+import { BlockPool } from '../../src/source/blocks.ts';
+import { VcdClient, type VcdOptions } from '../../src/vcd/client.ts';
+
+/** A simulator, a client of it, and uploads without a queue around them. */
+export interface UploadWorld {
+  readonly simulator: Simulator;
+  readonly vcd: VcdClient;
+  /** Runs one upload; called again with the same checkpoint it is what a second worker does. */
+  upload(source: string, options?: UploadOptions): Promise<UploadResult>;
+  /** What `upload` remembered last. */
+  readonly remembered: { current: Checkpoint };
+  /** Errors that were waited for, in order. */
+  readonly retried: FerryError[];
+  readonly meter: { current: Meter };
+  /** What became of the last upload's traces. */
+  cleanUp(): Promise<boolean>;
+}
+
+export interface UploadOptions
+  extends Partial<Pick<UploadRequest, 'name' | 'description' | 'verify' | 'catalog'>> {
+  readonly media?: boolean;
+  readonly chunkBytes?: number;
+  readonly filesInParallel?: number;
+  readonly signal?: AbortSignal;
+  readonly patienceMs?: number;
+  /** Called before each write to the target, as the lease is. */
+  readonly assertOwned?: () => void;
+}
+
+export const QUIET = {
+  debug: () => undefined,
+  info: () => undefined,
+  warn: () => undefined,
+  error: () => undefined,
+};
+
+export async function withUploads<T>(
+  options: SimulatorOptions,
+  use: (world: UploadWorld) => Promise<T>,
+  client: Partial<VcdOptions> = {},
+): Promise<T> {
+  const simulator = await startSimulator(options);
+  const vcd = clientOf(simulator, client);
+  const remembered = { current: NO_CHECKPOINT };
+  const meter = { current: new Meter(0) };
+  const retried: FerryError[] = [];
+  let last: Upload | undefined;
+  try {
+    return await use({
+      simulator,
+      vcd,
+      remembered,
+      retried,
+      meter,
+      async upload(source, uploadOptions = {}) {
+        meter.current = new Meter(remembered.current.bytesResent);
+        last = await newUpload(source, uploadOptions, {
+          vcd,
+          remembered,
+          retried,
+          meter: meter.current,
+        });
+        return runUpload(last);
+      },
+      cleanUp: () => cleanUp(last as Upload),
+    });
+  } finally {
+    vcd.close();
+    await simulator.close();
+  }
+}
+
+export function clientOf(simulator: Simulator, options: Partial<VcdOptions> = {}): VcdClient {
+  const { user, password } = simulator;
+  return new VcdClient({
+    url: new URL(simulator.url),
+    org: simulator.org,
+    credentials: () => Promise.resolve({ kind: 'password', user, password }),
+    trust: {},
+    ...options,
+  });
+}
+
+async function newUpload(
+  source: string,
+  options: UploadOptions,
+  parts: {
+    vcd: VcdClient;
+    remembered: { current: Checkpoint };
+    retried: FerryError[];
+    meter: Meter;
+  },
+): Promise<Upload> {
+  const { kind, path, identity, defaultName } = await locateImage(source, options.media);
+  const { remembered, retried, vcd, meter } = parts;
+  const note = (patch: Partial<Checkpoint>): void => {
+    // As through Redis: what is remembered is a copy.
+    remembered.current = structuredClone({ ...remembered.current, ...patch });
+  };
+  return {
+    request: {
+      kind,
+      source,
+      path,
+      target: 'lab',
+      catalog: options.catalog ?? 'appliances',
+      name: options.name ?? defaultName,
+      description: options.description ?? '',
+      ifExists: 'fail',
+      storageProfile: null,
+      verify: options.verify ?? 'full',
+      batch: null,
+      identity,
+    },
+    token: '[ovaferry test/1]',
+    context: { signal: options.signal ?? new AbortController().signal, requestId: 'test-1' },
+    deps: {
+      vcd,
+      openImage,
+      checkpoint: {
+        get current() {
+          return remembered.current;
+        },
+        save: async (patch) => note(patch),
+        note,
+      },
+      meter,
+      pool: new BlockPool(256 * 1024),
+      chunks: new ChunkSizer(options.chunkBytes),
+      throttle: createThrottle(() => undefined),
+      assertOwned: options.assertOwned ?? (() => undefined),
+      newPatience: () =>
+        new Patience({
+          limitMs: options.patienceMs ?? 20_000,
+          firstDelayMs: 40,
+          onRetry: (error) => retried.push(error),
+        }),
+      settings: {
+        settleMs: 30,
+        filesInParallel: options.filesInParallel ?? 1,
+        pollFirstMs: 5,
+        pollLongestMs: 50,
+      },
+      log: QUIET,
+    },
+  };
+}

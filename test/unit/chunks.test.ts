@@ -1,0 +1,84 @@
+import { describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import { ChunkSizer, nextRange } from '../../src/jobs/chunks.ts';
+
+const MiB = 1024 * 1024;
+
+function rangesOf(size: number, chunkBytes: number, holdBack: boolean) {
+  const ranges = [];
+  for (let offset = 0; offset < size; ) {
+    const range = nextRange(offset, { size, chunkBytes, holdBack });
+    ranges.push(range);
+    offset = range.end;
+  }
+  return ranges;
+}
+
+describe('ranges of a file', () => {
+  test('cover it exactly, in order, without gap or overlap, whatever the sizes', () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 1, max: 5_000 }),
+        fc.integer({ min: 1, max: 700 }),
+        fc.boolean(),
+        (size, chunkBytes, holdBack) => {
+          const ranges = rangesOf(size, chunkBytes, holdBack);
+          expect(ranges[0]?.start).toBe(0);
+          expect(ranges.at(-1)?.end).toBe(size);
+          for (const [i, { start, end }] of ranges.entries()) {
+            expect(end).toBeGreaterThan(start);
+            expect(end - start).toBeLessThanOrEqual(chunkBytes);
+            expect(start).toBe(i === 0 ? 0 : ranges[i - 1]?.end);
+          }
+        },
+      ),
+    );
+  });
+
+  test.each([
+    ['one byte', 1, 100, 1],
+    ['one less than two chunks', 199, 100, 2],
+    ['exactly two chunks', 200, 100, 2],
+    ['one more than two chunks', 201, 100, 3],
+    ['over 8 GiB', 2 ** 33 + 1, 2 ** 30, 9],
+  ])('%s', (_name, size, chunkBytes, count) => {
+    expect(rangesOf(size, chunkBytes, false)).toHaveLength(count);
+  });
+
+  test('leave the last byte to a request of its own when it is held back', () => {
+    expect(rangesOf(250, 100, true)).toEqual([
+      { start: 0, end: 100 },
+      { start: 100, end: 200 },
+      { start: 200, end: 249 },
+      { start: 249, end: 250 },
+    ]);
+    expect(rangesOf(1, 100, true)).toEqual([{ start: 0, end: 1 }]);
+  });
+});
+
+describe('the size of a chunk', () => {
+  test('grows towards half a minute on a fast line, to 1 GiB at most', () => {
+    const chunks = new ChunkSizer();
+    const first = chunks.bytes;
+    chunks.sent(first, 1_000);
+    expect(chunks.bytes).toBe(first * 8);
+    for (let i = 0; i < 5; i += 1) chunks.sent(chunks.bytes, 1_000);
+    expect(chunks.bytes).toBe(1024 * MiB);
+  });
+
+  test('shrinks to 8 MiB at least on a slow line and on failures', () => {
+    const slow = new ChunkSizer();
+    slow.sent(slow.bytes, 3_600_000);
+    expect(slow.bytes).toBe(8 * MiB);
+    const failing = new ChunkSizer();
+    for (let i = 0; i < 10; i += 1) failing.failed();
+    expect(failing.bytes).toBe(8 * MiB);
+  });
+
+  test('stays as it was set', () => {
+    const chunks = new ChunkSizer(50 * MiB);
+    chunks.sent(50 * MiB, 1);
+    chunks.failed();
+    expect(chunks.bytes).toBe(50 * MiB);
+  });
+});

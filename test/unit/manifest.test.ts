@@ -1,0 +1,48 @@
+import { describe, expect, test } from '@jest/globals';
+import { FerryError } from '../../src/errors.ts';
+import { parseManifest } from '../../src/ovf/manifest.ts';
+
+const SHA1 = 'a'.repeat(40);
+const SHA256 = 'b'.repeat(64);
+const SHA512 = 'c'.repeat(128);
+
+const parse = (text: string) => parseManifest(Buffer.from(text), 'box.mf');
+
+describe('a manifest is read as tools write it', () => {
+  test.each([
+    ["the standard's spelling", `SHA1(a.vmdk)= ${SHA1}`, 'sha1', 'a.vmdk'],
+    ["coreutils' --tag", `SHA256 (a.vmdk) = ${SHA256}`, 'sha256', 'a.vmdk'],
+    ["OpenSSL 3's label", `SHA2-256(a.vmdk)= ${SHA256}`, 'sha256', 'a.vmdk'],
+    ['a dash', `SHA-512(a.vmdk)= ${SHA512}`, 'sha512', 'a.vmdk'],
+    ['lower case', `sha256(a.vmdk)=${SHA256.toUpperCase()}`, 'sha256', 'a.vmdk'],
+    ['CRLF', `SHA1(a.vmdk)= ${SHA1}\r`, 'sha1', 'a.vmdk'],
+    ['parentheses in the name', `SHA1(a (1).vmdk)= ${SHA1}`, 'sha1', 'a (1).vmdk'],
+    ['an equals sign in the name', `SHA1(a)=b.vmdk)= ${SHA1}`, 'sha1', 'a)=b.vmdk'],
+    ['a leading ./', `SHA1(./a.vmdk)= ${SHA1}`, 'sha1', 'a.vmdk'],
+    ['a name in Unicode', `SHA1(ü.vmdk)= ${SHA1}`, 'sha1', 'ü.vmdk'],
+  ])('%s', (_name, line, algorithm, name) => {
+    const { entries, warnings } = parse(`${line}\n`);
+    expect(warnings).toEqual([]);
+    expect(entries).toEqual([{ algorithm, name, digest: expect.stringMatching(/^[a-c]+$/) }]);
+  });
+
+  test('blank lines are nothing, junk is a warning with its line', () => {
+    const { entries, warnings } = parse(`\n\nhello\nSHA1(a)= ${SHA1}\n`);
+    expect(entries).toHaveLength(1);
+    expect(warnings).toEqual([expect.stringContaining('line 3')]);
+  });
+
+  test('its own digest is not taken for a file', () => {
+    expect(parse(`SHA1(box.mf)= ${SHA1}\n`).entries).toEqual([]);
+  });
+
+  test('a digest of the wrong length is an error, not less verification', () => {
+    expect(() => parse(`SHA256(a)= ${SHA1}\n`)).toThrow(FerryError);
+    expect(() => parse(`SHA256(a)= ${SHA1}\n`)).toThrow(/line 1.*64 digits/);
+  });
+
+  test('Latin-1 names are read, too', () => {
+    const bytes = Buffer.from(`SHA1(\xfc.vmdk)= ${SHA1}`, 'latin1');
+    expect(parseManifest(bytes, 'x.mf').entries[0]?.name).toBe('ü.vmdk');
+  });
+});
