@@ -1,0 +1,498 @@
+import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { mkdir, readFile, truncate, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, test } from '@jest/globals';
+import { type Simulator, startSimulator } from '../../src/simulator/server.ts';
+import type { SimulatorOptions } from '../../src/simulator/world.ts';
+import { configure, json, run, start, until, type WorkplaceOptions } from '../helpers/cli.ts';
+import { digest, type Member, packageOf, writeOva } from '../helpers/packages.ts';
+import { withRedis } from '../helpers/redis.ts';
+import { withFolder } from '../helpers/temp.ts';
+
+interface Place {
+  readonly folder: string;
+  readonly simulator: Simulator;
+  path(name: string): string;
+}
+
+/** A user's folder with a configuration and no worker. */
+async function withPlace<T>(
+  use: (place: Place) => Promise<T>,
+  options: SimulatorOptions = {},
+  config: Partial<WorkplaceOptions> = {},
+): Promise<T> {
+  return withFolder((folder) =>
+    withRedis(folder, async ({ url }) => {
+      const simulator = await startSimulator(options);
+      try {
+        await configure(folder, { url: simulator.url, redis: url, ...config });
+        return await use({ folder, simulator, path: (name) => join(folder, name) });
+      } finally {
+        await simulator.close();
+      }
+    }),
+  );
+}
+
+/** The same with nothing but a Redis binary: what a first try looks like. */
+async function withEmbedded<T>(
+  use: (place: Place) => Promise<T>,
+  options: SimulatorOptions = {},
+): Promise<T> {
+  return withFolder(async (folder) => {
+    const simulator = await startSimulator(options);
+    try {
+      await configure(folder, { url: simulator.url });
+      return await use({ folder, simulator, path: (name) => join(folder, name) });
+    } finally {
+      await untilRedisIsGone(folder);
+      await simulator.close();
+    }
+  });
+}
+
+/** The private server stops when its last user has gone. */
+async function untilRedisIsGone(folder: string): Promise<void> {
+  const socket = join(folder, 'data', 'redis', 'redis.sock');
+  await until('the private Redis to stop', () => !existsSync(socket), 15_000);
+}
+
+const JOB_KEYS = [
+  'id',
+  'state',
+  'kind',
+  'source',
+  'target',
+  'catalog',
+  'name',
+  'batch',
+  'existing',
+  'stage',
+  'bytesSent',
+  'bytesTotal',
+  'bytesResent',
+  'attempts',
+  'error',
+  'result',
+  'enqueuedAt',
+  'startedAt',
+  'finishedAt',
+];
+
+describe('upload', () => {
+  test('works by itself on a machine with nothing but a Redis binary, and prints the job', () =>
+    withEmbedded(async ({ folder, simulator, path }) => {
+      const members = packageOf([300_000, 10]);
+      await writeOva(path('box.ova'), members);
+      const { code, stdout } = await run(['upload', 'box.ova', '--to', 'lab', '--json'], folder);
+      expect(code).toBe(0);
+      const [job] = JSON.parse(stdout);
+      expect(Object.keys(job)).toEqual(JOB_KEYS);
+      expect(job).toMatchObject({
+        state: 'completed',
+        kind: 'ovf',
+        source: path('box.ova'),
+        target: 'lab',
+        catalog: 'appliances',
+        name: 'box',
+        batch: null,
+        existing: false,
+        stage: 'done',
+        bytesSent: 300_010,
+        bytesTotal: 300_010,
+        bytesResent: 0,
+        attempts: 1,
+        error: null,
+      });
+      expect(job.enqueuedAt).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
+      expect(job.result.entity).toContain('/api/vAppTemplate/');
+      expect(simulator.items()[0]?.files[1]?.sha256).toBe(digest(members[2]?.bytes as Buffer));
+    }));
+
+  test('of many sources shows each and fails if one does', () =>
+    withPlace(async ({ folder, path }) => {
+      await writeOva(path('a.ova'), packageOf([1_000], 'a'));
+      await writeFile(path('b.iso'), randomBytes(2_048));
+      await writeFile(path('c.ova'), 'no archive');
+      const { code, stdout } = await run(['upload', '*.ova', 'b.iso', '--to', 'lab'], folder);
+      expect(code).toBe(1);
+      expect(stdout).toMatch(/✓ a → lab\/appliances: 1 kB arrived/);
+      expect(stdout).toMatch(/✓ b → lab\/appliances/);
+      expect(stdout).toMatch(
+        /✗ c → lab\/appliances: failed\n +PACKAGE_CORRUPT: c\.ova is not an OVA/,
+      );
+    }));
+
+  test('again is the same upload; --again makes it anew; a changed file is another one', () =>
+    withPlace(async ({ folder, simulator, path }) => {
+      await writeOva(path('box.ova'), packageOf([100]));
+      const [first] = await json(['upload', 'box.ova', '--to', 'lab/appliances'], folder);
+      const [second] = await json(['upload', 'box.ova', '--to', 'lab'], folder);
+      expect(second).toMatchObject({ id: first?.id, existing: true, state: 'completed' });
+      const [again] = await json(['enqueue', 'box.ova', '--to', 'lab', '--again'], folder);
+      expect(again).toMatchObject({ existing: false, state: 'waiting' });
+      await writeOva(path('box.ova'), packageOf([200]));
+      const [other] = await json(['enqueue', 'box.ova', '--to', 'lab'], folder);
+      expect(other).toMatchObject({ existing: false });
+      expect(simulator.items()).toHaveLength(1);
+    }));
+
+  test('that is interrupted leaves its job queued, and goes on the next time', () =>
+    withPlace(
+      async ({ folder, simulator, path }) => {
+        await writeOva(path('box.ova'), packageOf([3_000_000]));
+        const uploading = start(['upload', 'box.ova', '--to', 'lab'], folder);
+        await until('some bytes', () => (simulator.items()[0]?.files[1]?.received ?? 0) > 500_000);
+        uploading.kill('SIGINT');
+        const { code, stderr } = await uploading.ended;
+        expect(code).toBe(130);
+        expect(stderr).toContain('stay queued');
+        const [job] = await json(['upload', 'box.ova', '--to', 'lab'], folder);
+        expect(job).toMatchObject({ state: 'completed', existing: true, bytesTotal: 3_000_000 });
+        const ranges = simulator.items()[0]?.files[1]?.ranges ?? [];
+        expect(ranges.reduce((sum, { stored }) => sum + stored, 0)).toBe(3_000_000);
+        expect(ranges.length).toBeGreaterThan(1);
+      },
+      { rateBytesPerSecond: 2_000_000 },
+    ));
+});
+
+describe('enqueue, status and watch', () => {
+  test('accept a job, show it waiting, and follow it to its end', () =>
+    withPlace(async ({ folder, path }) => {
+      await writeOva(path('box.ova'), packageOf([100]));
+      const { stdout } = await run(['enqueue', 'box.ova', '--to', 'lab', '--batch', 'b1'], folder);
+      const id = stdout.trim();
+      expect(id).toMatch(/^lab-[0-9a-f]+$/);
+      const [waiting] = await json(['status', id], folder);
+      expect(waiting).toMatchObject({ id, state: 'waiting', stage: 'queued', batch: 'b1' });
+      expect((await json(['status', '--batch', 'b1'], folder)).map((job) => job.id)).toEqual([id]);
+      expect(await json(['status', '--batch', 'none'], folder)).toEqual([]);
+      const worker = start(['worker'], folder);
+      const watched = await run(['watch', id, '--json'], folder);
+      worker.kill('SIGTERM');
+      await worker.ended;
+      expect(watched.code).toBe(0);
+      const lines = watched.stdout
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line));
+      expect(lines.at(-1)).toMatchObject({ id, state: 'completed' });
+      const table = await run(['status'], folder);
+      expect(table.stdout).toContain('1 completed');
+    }));
+
+  test('what was enqueued is there after a power cut', () =>
+    withEmbedded(async ({ folder, path }) => {
+      await writeOva(path('box.ova'), packageOf([100]));
+      const [job] = await json(['enqueue', 'box.ova', '--to', 'lab'], folder);
+      const socket = path('data/redis/redis.sock');
+      const log = await readFile(path('data/redis/redis.log'), 'utf8');
+      const pid = Number(/^(\d+):/.exec(log)?.[1]);
+      process.kill(pid, 'SIGKILL');
+      await until('it is dead', () => !existsSync(socket) || pidIsGone(pid));
+      const [after] = await json(['status', job?.id ?? ''], folder);
+      expect(after).toMatchObject({ id: job?.id, state: 'waiting' });
+    }));
+
+  test('two commands that enqueue the same at the same moment make one job', () =>
+    withEmbedded(async ({ folder, path }) => {
+      await writeOva(path('box.ova'), packageOf([100]));
+      const jobs = await Promise.all(
+        Array.from({ length: 4 }, () => json(['enqueue', 'box.ova', '--to', 'lab'], folder)),
+      );
+      expect(new Set(jobs.map(([job]) => job?.id)).size).toBe(1);
+      expect(jobs.filter(([job]) => job?.existing === false)).toHaveLength(1);
+    }));
+});
+
+function pidIsGone(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return false;
+  } catch {
+    return true;
+  }
+}
+
+describe('bad input ends in a sentence, the right status, and nothing on the server', () => {
+  const good = packageOf([50_000]);
+
+  /** Files that exist but can't be uploaded: jobs that fail. */
+  const files: [
+    name: string,
+    make: (path: string) => Promise<unknown>,
+    code: string,
+    message: RegExp,
+  ][] = [
+    [
+      'a text file named .ova',
+      (p) => writeFile(p, 'text '.repeat(300)),
+      'PACKAGE_CORRUPT',
+      /^box\.ova is not an OVA/,
+    ],
+    ['an empty file', (p) => writeFile(p, ''), 'PACKAGE_CORRUPT', /^box\.ova is empty/],
+    [
+      'a truncated OVA',
+      async (p) => {
+        await writeOva(p, good);
+        await truncate(p, 20_000);
+      },
+      'PACKAGE_CORRUPT',
+      /^box\.ova: box-disk1\.vmdk is cut short/,
+    ],
+    [
+      'a digest mismatch',
+      (p) =>
+        writeOva(p, [...good.slice(0, 2), { ...(good[2] as Member), bytes: randomBytes(50_000) }]),
+      'DIGEST_MISMATCH',
+      /^box\.ova: box-disk1\.vmdk has the SHA256/,
+    ],
+    [
+      'a descriptor that is HTML',
+      (p) => writeOva(p, [{ name: 'box.ovf', bytes: Buffer.from('<html>Sign in</html>') }]),
+      'DESCRIPTOR_INVALID',
+      /^box\.ova: box\.ovf is an HTML page/,
+    ],
+    [
+      'a folder with two descriptors',
+      async (p) => {
+        await mkdir(p);
+        await writeFile(join(p, 'a.ovf'), '');
+        await writeFile(join(p, 'b.ovf'), '');
+      },
+      'PACKAGE_AMBIGUOUS',
+      /^box\.ova.*a\.ovf, b\.ovf/,
+    ],
+  ];
+
+  test.each(files)('%s', (_name, make, code, message) =>
+    withPlace(async ({ folder, simulator, path }) => {
+      await make(path('box.ova'));
+      const { code: status, stdout } = await run(
+        ['upload', 'box.ova', '--to', 'lab', '--json'],
+        folder,
+      );
+      expect(status).toBe(1);
+      const [job] = JSON.parse(stdout);
+      expect(job).toMatchObject({ state: 'failed', attempts: 1, error: { code, permanent: true } });
+      expect(job.error.message).toMatch(message);
+      expect(job.error.hint).not.toBe('');
+      expect(simulator.items()).toEqual([]);
+    }),
+  );
+
+  test.each([
+    [
+      'a file that is not there',
+      ['upload', 'none.ova', '--to', 'lab'],
+      'SOURCE_NOT_FOUND',
+      /none\.ova/,
+    ],
+    [
+      'an unknown target',
+      ['upload', 'ovaferry.yaml', '--to', 'moon'],
+      'TARGET_UNKNOWN',
+      /moon.*lab/,
+    ],
+    ['an unknown option', ['upload', 'x', '--to', 'lab', '--fast'], 'USAGE', /--fast/],
+    ['no --to', ['upload', 'x'], 'USAGE', /--to/],
+    ['an unknown command', ['teleport'], 'USAGE', /teleport/],
+    [
+      'a bad priority',
+      ['enqueue', 'ovaferry.yaml', '--to', 'lab', '--priority', 'x'],
+      'USAGE',
+      /priority/,
+    ],
+    ['a job that is not there', ['status', 'lab-0'], 'JOB_NOT_FOUND', /lab-0/],
+    [
+      'a configuration that is not there',
+      ['status', '--config', 'no.yaml'],
+      'CONFIG_INVALID',
+      /no\.yaml/,
+    ],
+  ])('%s: exit 2', (_name, args, code, message) =>
+    withPlace(async ({ folder }) => {
+      const machine = await run([...args, '--json'], folder);
+      expect(machine.code).toBe(2);
+      expect(JSON.parse(machine.stdout).error).toMatchObject({
+        code,
+        message: expect.stringMatching(message),
+      });
+      const people = await run(args, folder);
+      expect(people).toMatchObject({ code: 2, stdout: '' });
+      expect(people.stderr).toMatch(message);
+    }),
+  );
+
+  test('two equal names for one catalog: exit 2, nothing enqueued', () =>
+    withPlace(async ({ folder, path }) => {
+      await mkdir(path('other'));
+      await writeOva(path('box.ova'), good);
+      await writeOva(path('other/box.ova'), good);
+      const { code, stderr } = await run(
+        ['enqueue', 'box.ova', 'other/box.ova', '--to', 'lab'],
+        folder,
+      );
+      expect(code).toBe(2);
+      expect(stderr).toContain('both be called box');
+      expect(await json(['status'], folder)).toEqual([]);
+    }));
+
+  test('a catalog that does not exist fails the job', () =>
+    withPlace(async ({ folder, path }) => {
+      await writeOva(path('box.ova'), good);
+      const { code, stdout } = await run(
+        ['upload', 'box.ova', '--to', 'lab/none', '--json'],
+        folder,
+      );
+      expect(code).toBe(1);
+      expect(JSON.parse(stdout)[0].error).toMatchObject({
+        code: 'CATALOG_NOT_FOUND',
+        permanent: true,
+      });
+    }));
+
+  test('a name that is taken fails the job and leaves the other item alone', () =>
+    withPlace(async ({ folder, simulator, path }) => {
+      await writeOva(path('box.ova'), good);
+      await writeFile(path('box.iso'), randomBytes(100));
+      await run(['upload', 'box.iso', '--to', 'lab'], folder);
+      const { code, stdout } = await run(['upload', 'box.ova', '--to', 'lab', '--json'], folder);
+      expect(code).toBe(1);
+      expect(JSON.parse(stdout)[0].error.code).toBe('NAME_TAKEN');
+      expect(simulator.items()).toMatchObject([{ kind: 'media', status: 1 }]);
+    }));
+
+  test('a Redis that can not be reached: exit 3', () =>
+    withPlace(async ({ folder, path }) => {
+      await writeOva(path('box.ova'), good);
+      const args = ['enqueue', 'box.ova', '--to', 'lab', '--redis', 'redis://:secret@127.0.0.1:1'];
+      const { code, stdout, stderr } = await run([...args, '--json'], folder);
+      expect(code).toBe(3);
+      expect(JSON.parse(stdout).error.code).toBe('REDIS_UNAVAILABLE');
+      expect(stdout + stderr).not.toContain('secret');
+    }));
+});
+
+describe('a fault of the target fails no job: exit 3, and it stays queued', () => {
+  const cases: [name: string, config: Partial<WorkplaceOptions>, to: string, code: string][] = [
+    ['a wrong password', { password: 'wrong' }, 'lab', 'AUTH_REJECTED'],
+    ['a host that does not resolve', { url: 'https://vcd.invalid' }, 'lab', 'HOST_NOT_FOUND'],
+    ['a catalog that can not be written to', {}, 'lab/published', 'CATALOG_FORBIDDEN'],
+    [
+      'a secret that is not there',
+      { password: `$${'{NO_SUCH_SECRET}'}` },
+      'lab',
+      'CREDENTIALS_MISSING',
+    ],
+  ];
+
+  test.each(cases)('%s', (_name, config, to, code) =>
+    withPlace(
+      async ({ folder, simulator, path }) => {
+        await writeOva(path('box.ova'), packageOf([100]));
+        const {
+          code: status,
+          stdout,
+          stderr,
+        } = await run(['upload', 'box.ova', '--to', to, '--json'], folder);
+        expect(status).toBe(3);
+        expect(JSON.parse(stdout)[0]).toMatchObject({
+          state: 'delayed',
+          error: { code, permanent: false },
+        });
+        expect(stderr).not.toBe('');
+        expect(simulator.items()).toEqual([]);
+        expect(simulator.world.sessions.attempts).toBeLessThanOrEqual(1);
+      },
+      {},
+      config,
+    ),
+  );
+});
+
+test('a certificate that is not trusted is named; one that is named is trusted', () =>
+  withFolder((folder) =>
+    withRedis(folder, async ({ url: redis }) => {
+      const { cert, key } = await selfSigned(folder);
+      const simulator = await startSimulator({ tls: { cert, key } });
+      try {
+        await writeOva(join(folder, 'box.ova'), packageOf([1_000]));
+        await configure(folder, { url: simulator.url, redis });
+        const refused = await run(['upload', 'box.ova', '--to', 'lab', '--json'], folder);
+        expect(refused.code).toBe(3);
+        expect(JSON.parse(refused.stdout)[0].error).toMatchObject({
+          code: 'TLS_UNTRUSTED',
+          message: expect.stringMatching(/self-signed/),
+        });
+        const sha256 = await fingerprint(cert);
+        for (const [i, trust] of [
+          'ca: ./cert.pem',
+          `certificateSha256: "${sha256}"`,
+          'insecure: true',
+        ].entries()) {
+          await configure(folder, { url: simulator.url, redis, more: `    ${trust}\n` });
+          const args = ['upload', 'box.ova', '--to', 'lab', '--name', `box${i}`];
+          expect(await run(args, folder)).toMatchObject({ code: 0 });
+        }
+        const wrong = `    certificateSha256: "${'00'.repeat(32)}"\n`;
+        await configure(folder, { url: simulator.url, redis, more: wrong });
+        const pinned = await run(
+          ['upload', 'box.ova', '--to', 'lab', '--name', 'z', '--json'],
+          folder,
+        );
+        expect(JSON.parse(pinned.stdout)[0].error.message).toMatch(/other than the pinned one/);
+        expect(simulator.items()).toHaveLength(3);
+      } finally {
+        await simulator.close();
+      }
+    }),
+  ));
+
+async function selfSigned(folder: string): Promise<{ cert: string; key: string }> {
+  const { execFileSync } = await import('node:child_process');
+  const subject = ['-subj', '/CN=127.0.0.1', '-addext', 'subjectAltName=IP:127.0.0.1'];
+  const files = ['-keyout', 'key.pem', '-out', 'cert.pem'];
+  const kind = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
+  execFileSync('openssl', ['req', '-x509', '-days', '2', ...kind, ...subject, ...files], {
+    cwd: folder,
+    stdio: 'ignore',
+  });
+  return {
+    cert: await readFile(join(folder, 'cert.pem'), 'utf8'),
+    key: await readFile(join(folder, 'key.pem'), 'utf8'),
+  };
+}
+
+async function fingerprint(pem: string): Promise<string> {
+  const { X509Certificate } = await import('node:crypto');
+  return new X509Certificate(pem).fingerprint256;
+}
+
+describe('inspect', () => {
+  test('tells files, digests, and every problem at once', () =>
+    withPlace(async ({ folder, path }) => {
+      await writeOva(path('box.ova'), packageOf([100, 200]));
+      const good = await json<{ files: unknown[]; problems: unknown[] }>(
+        ['inspect', 'box.ova'],
+        folder,
+      );
+      expect(good.files).toHaveLength(2);
+      expect(good.problems).toEqual([]);
+      const [descriptor] = packageOf([100, 200]);
+      await writeOva(path('bad.ova'), [descriptor as Member]);
+      const { code, stdout } = await run(['inspect', 'bad.ova'], folder);
+      expect(code).toBe(1);
+      expect(stdout.match(/PACKAGE_INCOMPLETE/g)).toHaveLength(2);
+    }));
+});
+
+test('--version and --help need no configuration, and no time', async () => {
+  const version = await run(['--version'], '/');
+  expect(version).toMatchObject({ code: 0, stdout: expect.stringMatching(/^\d+\.\d+\.\d+\n$/) });
+  const help = await run(['upload', '--help'], '/');
+  expect(help.code).toBe(0);
+  expect(help.stdout).toContain('--if-exists');
+});

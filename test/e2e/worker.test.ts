@@ -1,0 +1,297 @@
+import { randomBytes } from 'node:crypto';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, test } from '@jest/globals';
+import { type Simulator, startSimulator } from '../../src/simulator/server.ts';
+import type { SimulatorOptions } from '../../src/simulator/world.ts';
+import { configure, json, type Running, run, start, until } from '../helpers/cli.ts';
+import { digest, type Member, packageOf, writeOva } from '../helpers/packages.ts';
+import { type TestRedis, withRedis } from '../helpers/redis.ts';
+import { withFolder } from '../helpers/temp.ts';
+
+const LEASE_MS = 3_000;
+const SIZE = 12_000_000;
+
+interface Place {
+  readonly folder: string;
+  readonly simulator: Simulator;
+  readonly redis: TestRedis;
+  readonly source: string;
+  readonly members: Member[];
+  worker(): Running;
+}
+
+/** A Redis, a simulator whose line is slow enough to interfere, and workers that end with the test. */
+async function withPlace<T>(
+  options: SimulatorOptions,
+  use: (place: Place) => Promise<T>,
+): Promise<T> {
+  const workers: Running[] = [];
+  return withFolder((folder) =>
+    withRedis(folder, async (redis) => {
+      const simulator = await startSimulator({ rateBytesPerSecond: 4_000_000, ...options });
+      try {
+        await configure(folder, { url: simulator.url, redis: redis.url, lease: '3s' });
+        const members = packageOf([SIZE]);
+        const source = await writeOva(join(folder, 'box.ova'), members);
+        const worker = (): Running => {
+          const running = start(['worker', '--log-level', 'debug'], folder);
+          workers.push(running);
+          return running;
+        };
+        return await use({ folder, simulator, redis, source, members, worker });
+      } finally {
+        for (const worker of workers) {
+          worker.kill('SIGCONT');
+          worker.kill('SIGKILL');
+          await worker.ended;
+        }
+        await simulator.close();
+      }
+    }),
+  );
+}
+
+const isUp = (worker: Running) =>
+  until('a worker that is up', () => worker.output.stderr.includes('worker is up'));
+
+const received = ({ simulator }: Place): number => simulator.items()[0]?.files[1]?.received ?? 0;
+
+const half = (place: Place) => until('half of the file', () => received(place) > SIZE / 2);
+
+async function untilOver(place: Place, id: string) {
+  return until(
+    'the end of the job',
+    async () => {
+      const [job] = await json(['status', id], place.folder);
+      return job && (job.state === 'completed' || job.state === 'failed') ? job : undefined;
+    },
+    60_000,
+  );
+}
+
+function expectWhole(place: Place): void {
+  const items = place.simulator.items();
+  expect(items).toHaveLength(1);
+  expect(items[0]).toMatchObject({ name: 'box', status: 8, description: '' });
+  expect(items[0]?.files[1]?.sha256).toBe(digest(place.members[2]?.bytes as Buffer));
+}
+
+/** Bytes that arrived at the server and were not new. */
+function doubled({ simulator }: Place): number {
+  const ranges = simulator.items()[0]?.files[1]?.ranges ?? [];
+  return ranges.reduce((sum, { arrived, stored }) => sum + arrived - stored, 0);
+}
+
+async function enqueued(place: Place): Promise<string> {
+  const [job] = await json(['enqueue', place.source, '--to', 'lab'], place.folder);
+  return job?.id ?? '';
+}
+
+describe('a worker that is killed', () => {
+  test('is followed by another within 1.5 leases, from the byte that the server has', () =>
+    withPlace({ importTimeMs: 200 }, async (place) => {
+      const first = place.worker();
+      await isUp(first);
+      const id = await enqueued(place);
+      await half(place);
+      const second = place.worker();
+      await isUp(second);
+      first.kill('SIGKILL');
+      await first.ended;
+      const killedAt = Date.now();
+      const had = received(place);
+      await until('more bytes', () => received(place) > had);
+      expect(Date.now() - killedAt).toBeLessThan(LEASE_MS * 1.5 + 500);
+      const job = await untilOver(place, id);
+      expect(job).toMatchObject({ state: 'completed', stage: 'done', attempts: 1, error: null });
+      expectWhole(place);
+      expect(doubled(place)).toBe(0);
+    }));
+
+  test('again and again, at any moment, still leaves one whole item', () =>
+    withPlace({ rateBytesPerSecond: 3_000_000 }, async (place) => {
+      const id = await enqueued(place);
+      for (let i = 0; i < 5; i += 1) {
+        const worker = place.worker();
+        await isUp(worker);
+        await new Promise((resolve) => setTimeout(resolve, Math.random() * 1_200));
+        worker.kill('SIGKILL');
+        await worker.ended;
+      }
+      place.worker();
+      const job = await untilOver(place, id);
+      expect(job).toMatchObject({ state: 'completed' });
+      expectWhole(place);
+      expect(doubled(place)).toBe(0);
+    }));
+});
+
+describe('a worker that is stopped', () => {
+  test('hands its job back within five seconds, with no attempt spent and no byte sent twice', () =>
+    withPlace({}, async (place) => {
+      const first = place.worker();
+      await isUp(first);
+      const id = await enqueued(place);
+      await half(place);
+      const stoppedAt = Date.now();
+      first.kill('SIGTERM');
+      const { code } = await first.ended;
+      expect(code).toBe(0);
+      expect(Date.now() - stoppedAt).toBeLessThan(5_000);
+      const [waiting] = await json(['status', id], place.folder);
+      expect(waiting).toMatchObject({ state: 'waiting', attempts: 0, error: null });
+      place.worker();
+      expect(await untilOver(place, id)).toMatchObject({ state: 'completed', attempts: 1 });
+      expectWhole(place);
+      expect(doubled(place)).toBe(0);
+    }));
+});
+
+describe('a worker that is frozen', () => {
+  test('writes nothing after it thaws, and its successor ends the upload', () =>
+    withPlace({ rateBytesPerSecond: 2_000_000 }, async (place) => {
+      const first = place.worker();
+      await isUp(first);
+      const id = await enqueued(place);
+      await until('some bytes', () => received(place) > 1_000_000);
+      first.kill('SIGSTOP');
+      const second = place.worker();
+      await until(
+        'the successor',
+        () => second.output.stderr.includes('stalled') || received(place) > 0,
+      );
+      const puts = () => place.simulator.requests.filter(({ method }) => method === 'PUT').length;
+      const before = puts();
+      await until('the successor sends', () => puts() > before, 15_000);
+      first.kill('SIGCONT');
+      await until('the first one notices', () =>
+        /lease|another worker has the job/.test(first.output.stderr),
+      );
+      const job = await untilOver(place, id);
+      expect(job.state).toBe('completed');
+      expectWhole(place);
+      // After the take-over every byte came in one unbroken sequence of ranges.
+      const ranges = place.simulator.items()[0]?.files[1]?.ranges ?? [];
+      const kept = ranges.reduce((sum, { stored }) => sum + stored, 0);
+      expect(kept).toBe(SIZE);
+    }));
+});
+
+describe('Redis', () => {
+  test('that is killed and comes back interrupts no transfer', () =>
+    withPlace({ rateBytesPerSecond: 3_000_000 }, async (place) => {
+      const worker = place.worker();
+      await isUp(worker);
+      const id = await enqueued(place);
+      await until('some bytes', () => received(place) > 1_000_000);
+      await place.redis.kill();
+      await new Promise((resolve) => setTimeout(resolve, 800));
+      await place.redis.start();
+      const job = await untilOver(place, id);
+      expect(job).toMatchObject({ state: 'completed', bytesResent: 0 });
+      expectWhole(place);
+      expect(place.simulator.items()[0]?.files[1]?.ranges.length).toBeLessThanOrEqual(2);
+    }));
+
+  test('that hangs for longer than the lease stops the worker, and afterwards all goes on', () =>
+    withPlace({ rateBytesPerSecond: 1_500_000 }, async (place) => {
+      const worker = place.worker();
+      await isUp(worker);
+      const id = await enqueued(place);
+      await until('some bytes', () => received(place) > 1_000_000);
+      place.redis.freeze();
+      await until('the worker to stop', () =>
+        worker.output.stderr.includes('lease could not be renewed'),
+      );
+      // What lay in sockets still arrives; but nothing new is begun.
+      const requests = place.simulator.requests.length;
+      await new Promise((resolve) => setTimeout(resolve, 700));
+      expect(place.simulator.requests.length).toBe(requests);
+      place.redis.thaw();
+      expect(await untilOver(place, id)).toMatchObject({ state: 'completed' });
+      expectWhole(place);
+    }));
+});
+
+describe('an operator', () => {
+  test('cancels a running upload of another process within five seconds, and nothing is left', () =>
+    withPlace({ rateBytesPerSecond: 1_000_000 }, async (place) => {
+      const worker = place.worker();
+      await isUp(worker);
+      const id = await enqueued(place);
+      await until('some bytes', () => received(place) > 100_000);
+      const startedAt = Date.now();
+      const [job] = await json(['cancel', id], place.folder);
+      expect(Date.now() - startedAt).toBeLessThan(5_000);
+      expect(job).toMatchObject({ state: 'failed', error: { code: 'CANCELLED', permanent: true } });
+      expect(place.simulator.items()).toEqual([]);
+      // Its name is free again, and so is its place.
+      const [again] = await json(['enqueue', place.source, '--to', 'lab'], place.folder);
+      expect(again).toMatchObject({ existing: false });
+      expect(again?.id).not.toBe(id);
+    }));
+
+  test('retries what failed once its cause is mended', () =>
+    withPlace({ rateBytesPerSecond: 50_000_000 }, async (place) => {
+      await writeFile(join(place.folder, 'box.iso'), randomBytes(100));
+      place.worker();
+      const taken = await json(
+        ['enqueue', join(place.folder, 'box.iso'), '--to', 'lab'],
+        place.folder,
+      );
+      await untilOver(place, taken[0]?.id ?? '');
+      const id = await enqueued(place);
+      const failed = await untilOver(place, id);
+      expect(failed).toMatchObject({
+        state: 'failed',
+        error: { code: 'NAME_TAKEN', permanent: true },
+      });
+      for (const item of [...place.simulator.world.items()]) place.simulator.world.remove(item);
+      const [retried] = await json(['retry', id], place.folder);
+      expect(retried).toMatchObject({ id, error: null });
+      expect(await untilOver(place, id)).toMatchObject({ state: 'completed', attempts: 2 });
+      expectWhole(place);
+    }));
+});
+
+test('two workers share the uploads of a target, and never exceed its limit', () =>
+  withPlace({ rateBytesPerSecond: 8_000_000 }, async (place) => {
+    const more = '    concurrency: 2\n';
+    await configure(place.folder, { url: place.simulator.url, redis: place.redis.url, more });
+    const sources = await Promise.all(
+      Array.from({ length: 6 }, (_, i) =>
+        writeOva(join(place.folder, `box${i}.ova`), packageOf([400_000], `box${i}`)),
+      ),
+    );
+    const workers = [place.worker(), place.worker()];
+    for (const worker of workers) await isUp(worker);
+    let most = 0;
+    const looking = setInterval(() => {
+      const open = place.simulator.items().filter(({ status }) => status === 0).length;
+      most = Math.max(most, open);
+    }, 5);
+    const { code } = await run(['upload', ...sources, '--to', 'lab'], place.folder);
+    clearInterval(looking);
+    expect(code).toBe(0);
+    expect(place.simulator.items().filter(({ status }) => status === 8)).toHaveLength(6);
+    expect(most).toBeLessThanOrEqual(2);
+  }));
+
+test('no secret is in Redis, in logs, or in what commands print', () =>
+  withPlace({ rateBytesPerSecond: 50_000_000 }, async (place) => {
+    const worker = place.worker();
+    await isUp(worker);
+    const id = await enqueued(place);
+    await untilOver(place, id);
+    const printed = await run(['status', '--json'], place.folder);
+    const keys = await place.redis.client.keys('*');
+    let stored = '';
+    for (const key of keys) stored += (await place.redis.client.dump(key)) ?? '';
+    const all = stored + worker.output.stderr + worker.output.stdout + printed.stdout;
+    expect(all).not.toContain('simulated'); // the password
+    expect(all).not.toContain('/transfer/');
+    expect(all).not.toContain('Bearer');
+    const commandLine = worker.child.spawnargs.join(' ');
+    expect(commandLine).not.toContain('simulated');
+  }));
