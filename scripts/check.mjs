@@ -57,4 +57,4 @@ if (Number(/\((\d+) modules/.exec(cruised)?.[1] ?? 0) < 50) {
   console.error(`check: the import rules looked at too few modules\n${cruised}`);
   process.exit(1);
 }
-step('dead code', ['knip', '--no-progress']);
+step('dead code', ['knip', '--no-progress', '--treat-config-hints-as-errors']);

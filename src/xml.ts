@@ -67,7 +67,7 @@ function utf16Label(bytes: Uint8Array): 'utf-16le' | 'utf-16be' | undefined {
 }
 
 /** One attribute of a start tag; `start` and `end` are the offsets of its value in the text. */
-export interface ScannedAttribute {
+interface ScannedAttribute {
   readonly name: string;
   readonly value: string;
   readonly start: number;

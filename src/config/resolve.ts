@@ -15,7 +15,7 @@ export interface ResolvedTarget {
   readonly proxy: string | undefined;
 }
 
-export type TargetCredentials =
+type TargetCredentials =
   | { readonly kind: 'password'; readonly user: string; readonly password: string }
   | { readonly kind: 'apiToken'; readonly token: string }
   | { readonly kind: 'bearer'; readonly token: string };

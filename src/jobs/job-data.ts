@@ -44,7 +44,7 @@ const CheckpointSchema = z.object({
 });
 export type Checkpoint = z.output<typeof CheckpointSchema>;
 
-export const JobErrorSchema = z.object({
+const JobErrorSchema = z.object({
   code: z.string(),
   message: z.string(),
   permanent: z.boolean(),

@@ -9,7 +9,7 @@ import type { Meter } from './meter.ts';
 import type { Patience } from './retry.ts';
 
 /** What a log line carries besides its words; flat, no secrets. */
-export type LogFields = Readonly<Record<string, string | number | boolean | undefined>>;
+type LogFields = Readonly<Record<string, string | number | boolean | undefined>>;
 
 export interface Log {
   debug(fields: LogFields, message: string): void;
@@ -19,7 +19,7 @@ export interface Log {
 }
 
 /** What one upload remembers; writing is refused when the job is no longer ours. */
-export interface CheckpointStore {
+interface CheckpointStore {
   readonly current: Checkpoint;
   /** Returns when it is stored. @throws FerryError LOCK_LOST */
   save(patch: Partial<Checkpoint>): Promise<void>;

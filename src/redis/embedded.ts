@@ -10,7 +10,7 @@ import { FerryError } from '../errors.ts';
 import { connectPromptly, type RedisAddress } from './connect.ts';
 
 /** Where the private server of a data folder lives. */
-export interface EmbeddedPlaces {
+interface EmbeddedPlaces {
   readonly folder: string;
   readonly socket: string;
 }
@@ -21,7 +21,7 @@ const START_TIMEOUT_MS = 30_000;
 /** The name by which the keeper's own connection is told from those of users. */
 export const KEEPER_NAME = 'ovaferry-keeper';
 
-export function embeddedPlaces(dataDir: string): EmbeddedPlaces {
+function embeddedPlaces(dataDir: string): EmbeddedPlaces {
   const folder = join(dataDir, 'redis');
   const socket = join(folder, 'redis.sock');
   if (Buffer.byteLength(socket) <= MAX_SOCKET_PATH) return { folder, socket };

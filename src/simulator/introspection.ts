@@ -11,7 +11,7 @@ export interface SeenItem {
   readonly files: readonly SeenFile[];
 }
 
-export interface SeenFile {
+interface SeenFile {
   readonly name: string;
   /** Bytes; null where the descriptor does not say and the file is not complete. */
   readonly size: number | null;

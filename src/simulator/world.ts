@@ -155,7 +155,7 @@ function organization(name: string): Organization {
   return { id: randomUUID(), name, catalogs: [] };
 }
 
-export function addCatalog(org: Organization, name: string, writable = true): Catalog {
+function addCatalog(org: Organization, name: string, writable = true): Catalog {
   const catalog: Catalog = {
     id: randomUUID(),
     name,

@@ -19,10 +19,6 @@ export function element(
   };
 }
 
-export function group(...parts: (Markup | undefined)[]): Markup {
-  return { markup: parts.map((part) => part?.markup ?? '').join('') };
-}
-
 export function documentOf(root: Markup): string {
   return `<?xml version="1.0" encoding="UTF-8"?>\n${root.markup}\n`;
 }

@@ -5,7 +5,7 @@ import { findLink } from './entity.ts';
 import { compareVersions } from './versions.ts';
 
 const VCLOUD = 'http://www.vmware.com/vcloud/v1.5';
-export const MIME = {
+const MIME = {
   template: 'application/vnd.vmware.vcloud.vAppTemplate+xml',
   templateParams: 'application/vnd.vmware.vcloud.uploadVAppTemplateParams+xml',
   media: 'application/vnd.vmware.vcloud.media+xml',

@@ -38,7 +38,7 @@ export interface HttpTimeouts {
   readonly stallMs: number;
 }
 
-export const DEFAULT_TIMEOUTS: HttpTimeouts = { connectMs: 10_000, stallMs: 60_000 };
+const DEFAULT_TIMEOUTS: HttpTimeouts = { connectMs: 10_000, stallMs: 60_000 };
 
 /** The only opener of sockets to a vCD. Keeps connections, follows no redirect, retries nothing. */
 export class VcdHttp {

@@ -18,7 +18,7 @@ export interface DescriptorFile {
   readonly extra?: string;
 }
 
-export const OVF_1 = 'http://schemas.dmtf.org/ovf/envelope/1';
+const OVF_1 = 'http://schemas.dmtf.org/ovf/envelope/1';
 
 export function descriptorOf(files: readonly DescriptorFile[], namespace = OVF_1): Buffer {
   const references = files

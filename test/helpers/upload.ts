@@ -39,7 +39,7 @@ export interface UploadOptions
   readonly assertOwned?: () => void;
 }
 
-export const QUIET = {
+const QUIET = {
   debug: () => undefined,
   info: () => undefined,
   warn: () => undefined,
@@ -82,7 +82,7 @@ export async function withUploads<T>(
   }
 }
 
-export function clientOf(simulator: Simulator, options: Partial<VcdOptions> = {}): VcdClient {
+function clientOf(simulator: Simulator, options: Partial<VcdOptions> = {}): VcdClient {
   const { user, password } = simulator;
   return new VcdClient({
     url: new URL(simulator.url),
