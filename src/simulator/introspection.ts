@@ -18,6 +18,8 @@ interface SeenFile {
   /** Bytes that are stored. */
   readonly received: number;
   readonly sha256: string;
+  /** Milliseconds since the epoch; null while bytes are missing. */
+  readonly completedAt: number | null;
   /** Every PUT in order; `end` is exclusive. */
   readonly ranges: readonly SentRange[];
 }
@@ -29,11 +31,12 @@ export function seenItems(world: World): SeenItem[] {
     catalog: item.catalog.name,
     kind: item.entity.kind,
     status: item.entity.status,
-    files: item.entity.received.map(({ name, size, complete, sink, ranges }) => ({
+    files: item.entity.received.map(({ name, size, complete, completedAt, sink, ranges }) => ({
       name,
       size: size ?? (complete ? sink.stored : null),
       received: sink.stored,
       sha256: sink.digest('sha256'),
+      completedAt: completedAt ?? null,
       ranges,
     })),
   }));

@@ -51,6 +51,8 @@ export interface TransferFile {
   readonly key: string;
   readonly sink: Sink;
   complete: boolean;
+  /** Milliseconds since the epoch: when its last byte was stored. */
+  completedAt?: number;
   readonly ranges: SentRange[];
 }
 

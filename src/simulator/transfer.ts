@@ -126,6 +126,7 @@ function end(response: ServerResponse, status: number, reason?: string): void {
 
 async function finishFile(world: World, item: Item, file: TransferFile): Promise<void> {
   file.complete = true;
+  file.completedAt = Date.now();
   await file.sink.close();
   const { entity } = item;
   if (entity.kind === 'vAppTemplate' && file === entity.received[0]) {

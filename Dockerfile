@@ -1,0 +1,17 @@
+FROM node:22-bookworm AS build
+WORKDIR /app
+COPY package.json package-lock.json ./
+# Node's own headers are in this image: nothing is fetched for the native module.
+RUN npm_config_nodedir=/usr/local npm ci --ignore-scripts && npm_config_nodedir=/usr/local npm rebuild libxmljs2
+COPY tsconfig.json tsconfig.build.json ./
+COPY src ./src
+RUN npm run build && npm prune --omit=dev --ignore-scripts
+
+FROM node:22-bookworm-slim
+WORKDIR /app
+ENV NODE_ENV=production
+COPY --from=build /app/package.json ./
+COPY --from=build /app/node_modules ./node_modules
+COPY --from=build /app/dist ./dist
+USER node
+ENTRYPOINT ["node", "dist/cli/main.js"]
