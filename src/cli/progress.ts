@@ -102,8 +102,12 @@ function totalLine(jobs: readonly JobDetails[], rate: Rate): string {
   const kept = jobs.reduce((sum, job) => sum + keptOf(job), 0);
   const total = jobs.reduce((sum, job) => sum + job.bytesTotal, 0);
   rate.add(kept);
-  const done = jobs.filter(({ state }) => state === 'completed').length;
-  return `  ${done} of ${jobs.length} done, ${percent(kept, total)} of ${bytes(total)}${pace(rate, total - kept)}`;
+  const count = (state: JobDetails['state']): number =>
+    jobs.filter((job) => job.state === state).length;
+  const failed = count('failed');
+  const ended = `  ${count('completed')} of ${jobs.length} done${failed > 0 ? `, ${failed} failed` : ''}`;
+  if (count('completed') + failed === jobs.length) return ended;
+  return `${ended}, ${percent(kept, total)} of ${bytes(total)}${pace(rate, total - kept)}`;
 }
 
 function pace(rate: Rate, left: number): string {

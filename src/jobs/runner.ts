@@ -224,7 +224,7 @@ export class Runner {
       onBeatError: (error) => this.#onError(error),
     });
     this.#slotsTaken += 1;
-    const pool = this.#pools.pop() ?? new BlockPool();
+    const pool = this.#pools.pop() ?? this.#newPool();
     const ended = (async () => {
       await previous?.ended;
       // From now on it goes before everything that has not begun.
@@ -240,6 +240,11 @@ export class Runner {
         this.#wake();
       });
     this.#runs.set(id, { stop, ended });
+  }
+
+  /** Three blocks for each file that is sent at once: one written, one read, one hashed. */
+  #newPool(): BlockPool {
+    return new BlockPool(undefined, 3 * this.#options.world.settings.filesInParallel);
   }
 
   /** Connections complain once for each attempt; everything they say is said by the jobs, too. */
