@@ -53,6 +53,7 @@ function installPackages() {
   if (!run('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'])) {
     fail('npm ci failed, see above');
   }
+  if (!xmlLoads()) installBuildTools();
   if (!xmlLoads() && !run('npm', ['rebuild', 'libxmljs2', '--loglevel=error'], { JOBS: 'max' })) {
     fail('libxmljs2 could not be built: it needs python3, make and a C++ compiler');
   }
@@ -66,37 +67,87 @@ function isOnPath(name) {
   return (process.env.PATH ?? '').split(delimiter).some((dir) => existsSync(join(dir, name)));
 }
 
+/** How each system's own package manager installs what is missing. */
 const PACKAGE_MANAGERS = [
-  { name: 'apt-get', before: ['update', '-qq'], args: ['install', '-y', '-qq', 'redis-server'] },
-  { name: 'dnf', args: ['install', '-y', '-q', 'valkey'] },
-  { name: 'yum', args: ['install', '-y', '-q', 'redis'] },
-  { name: 'apk', args: ['add', '--quiet', 'redis'] },
-  { name: 'zypper', args: ['--non-interactive', 'install', 'redis'] },
-  { name: 'pacman', args: ['-S', '--noconfirm', '--needed', 'valkey'] },
-  { name: 'brew', args: ['install', '--quiet', 'redis'], asUser: true },
+  {
+    name: 'apt-get',
+    before: ['update', '-qq'],
+    install: ['install', '-y', '-qq'],
+    server: ['redis-server'],
+    tools: ['python3', 'make', 'g++'],
+  },
+  {
+    name: 'dnf',
+    install: ['install', '-y', '-q'],
+    server: ['valkey'],
+    tools: ['python3', 'make', 'gcc-c++'],
+  },
+  {
+    name: 'yum',
+    install: ['install', '-y', '-q'],
+    server: ['redis'],
+    tools: ['python3', 'make', 'gcc-c++'],
+  },
+  {
+    name: 'apk',
+    install: ['add', '--quiet'],
+    server: ['redis'],
+    tools: ['python3', 'make', 'g++'],
+  },
+  {
+    name: 'zypper',
+    install: ['--non-interactive', 'install'],
+    server: ['redis'],
+    tools: ['python3', 'make', 'gcc-c++'],
+  },
+  {
+    name: 'pacman',
+    install: ['-S', '--noconfirm', '--needed'],
+    server: ['valkey'],
+    tools: ['python', 'make', 'gcc'],
+  },
+  {
+    name: 'brew',
+    install: ['install', '--quiet'],
+    server: ['redis'],
+    tools: ['python3', 'make', 'gcc'],
+    asUser: true,
+  },
 ];
 
-function installServer() {
-  if (isOnPath('redis-server') || isOnPath('valkey-server')) return;
+/** Installs system packages, saying so first; fails with `how` where that is not possible. */
+function installSystem(what, kind, how) {
   const manager = PACKAGE_MANAGERS.find(({ name }) => isOnPath(name));
-  const how = 'install redis-server or valkey-server (6.2 or newer) so that it is on PATH';
-  if (!manager) fail(`no Redis server and no known package manager: please ${how}`);
-  const isRoot = process.getuid?.() === 0;
-  const sudo = !isRoot && !manager.asUser;
+  if (!manager) fail(`no ${what}, and no known package manager: please ${how}`);
+  const args = [...manager.install, ...manager[kind]];
+  const sudo = process.getuid?.() !== 0 && !manager.asUser;
   if (sudo && (!isOnPath('sudo') || spawnSync('sudo', ['-n', 'true']).status !== 0)) {
     fail(
-      `no Redis server, and installing one needs root: please ${how}, e.g.\n  sudo ${manager.name} ${manager.args.join(' ')}`,
+      `no ${what}, and installing needs root: please ${how}, e.g.\n  sudo ${manager.name} ${args.join(' ')}`,
     );
   }
-  console.log(`setup: installing a Redis server (${manager.name} ${manager.args.join(' ')})`);
-  // A private server is started where one is needed; Debian's own need not run for us.
+  console.log(`setup: installing ${what} (${manager.name} ${args.join(' ')})`);
+  // A private server is started where one is needed; the system's own need not run for us.
   const env = { DEBIAN_FRONTEND: 'noninteractive', RUNLEVEL: '1' };
-  const call = (args) =>
-    sudo ? run('sudo', ['-n', '-E', manager.name, ...args], env) : run(manager.name, args, env);
+  const call = (some) =>
+    sudo ? run('sudo', ['-n', '-E', manager.name, ...some], env) : run(manager.name, some, env);
   if (manager.before) call(manager.before);
-  if (!call(manager.args) || !(isOnPath('redis-server') || isOnPath('valkey-server'))) {
-    fail(`${manager.name} could not install a Redis server: please ${how}`);
-  }
+  if (!call(args)) fail(`${manager.name} could not install ${what}: please ${how}`);
+}
+
+function installServer() {
+  const isThere = () => isOnPath('redis-server') || isOnPath('valkey-server');
+  if (isThere()) return;
+  const how = 'install redis-server or valkey-server (6.2 or newer) so that it is on PATH';
+  installSystem('a Redis server', 'server', how);
+  if (!isThere()) fail(`there still is no Redis server on PATH: please ${how}`);
+}
+
+/** What building libxmljs2 takes. */
+function installBuildTools() {
+  const compiler = isOnPath('g++') || isOnPath('c++') || isOnPath('clang++');
+  if (compiler && isOnPath('make') && isOnPath('python3')) return;
+  installSystem('build tools', 'tools', 'install python3, make and a C++ compiler');
 }
 
 checkNode();

@@ -21,6 +21,9 @@ export async function upload(args: string[], options: UploadOptions): Promise<nu
     let jobs = await ferry.enqueue(orders, enqueueOptions);
     const existing = new Set(jobs.filter((job) => job.existing).map(({ id }) => id));
     const ids = [...new Set(jobs.map(({ id }) => id))];
+    // What waits to be tried again is tried now: whoever asks may have mended the cause.
+    const waiting = jobs.filter(({ state, error }) => state === 'delayed' && error !== null);
+    await ferry.retry([...new Set(waiting.map(({ id }) => id))]);
     for await (jobs of followJobs(ferry, ids, interrupt.signal)) {
       display.show(jobs);
       if (jobs.filter((job) => !isOver(job)).every(hasTargetFault)) break;

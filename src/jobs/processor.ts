@@ -11,7 +11,14 @@ import type { Lease } from './lease.ts';
 import { Meter } from './meter.ts';
 import { Patience, retryDelayMs } from './retry.ts';
 import { runUpload } from './run-upload.ts';
-import type { Log, Throttle, Upload, UploadDeps, UploadSettings } from './upload-deps.ts';
+import type {
+  Log,
+  Throttle,
+  Upload,
+  UploadDeps,
+  UploadResult,
+  UploadSettings,
+} from './upload-deps.ts';
 
 /** What every run of this process shares. */
 export interface ProcessorWorld {
@@ -81,28 +88,45 @@ export async function processJob(world: ProcessorWorld, run: Run): Promise<void>
 
 /** The upload, or what is left of one that has failed: its traces on the server. */
 async function tell(upload: Upload, record: JobRecord, run: Run): Promise<void> {
-  const { signal } = upload.context;
   if (!record.data.verdict) {
-    try {
-      const result = await runUpload(upload);
-      const attempts = record.data.attempts + 1;
-      await record.save({ attempts, error: null, warnings: [...result.warnings] });
-      await run.lease.close();
-      await run.job.moveToCompleted(result, run.token, false);
-      return;
-    } catch (error) {
-      run.lease.assertHeld();
-      const failure = classify(signal.aborted ? signal.reason : error);
-      const final = failure.kind === 'permanent' || failure.code === 'CANCELLED';
-      if (!final || isTargetFault(failure.code)) throw failure;
-      await record.save({ verdict: toJobError(failure, record.data.request, true) });
-    }
+    const result = await attempt(upload, record, run);
+    if (result) return complete(result, record, run);
   }
   // The run's own signal may be what ended it; only losing the job stops the cleaning up.
-  const { lost } = run.lease;
-  const cleaning = AbortSignal.any([lost, run.shutdown]);
-  await cleanUp({ ...upload, context: { ...upload.context, signal: cleaning } });
-  await fail(record, run);
+  const signal = AbortSignal.any([run.lease.lost, run.shutdown]);
+  const cleaning: Upload = { ...upload, context: { ...upload.context, signal } };
+  const { item } = record.data.checkpoint;
+  if (await cleanUp(cleaning)) return fail(record, run);
+  // It had become ready meanwhile, and what is ready is not taken away.
+  const late = `${record.data.verdict?.message ?? 'it failed'}, but the item was ready already`;
+  const done = { catalogItem: item?.itemHref ?? '', entity: item?.entityHref ?? '' };
+  return complete({ ...done, warnings: [late] }, record, run);
+}
+
+/** Undefined if the upload failed for good: then the verdict is stored before anything else. */
+async function attempt(
+  upload: Upload,
+  record: JobRecord,
+  run: Run,
+): Promise<UploadResult | undefined> {
+  const { signal } = upload.context;
+  try {
+    return await runUpload(upload);
+  } catch (error) {
+    run.lease.assertHeld();
+    const failure = classify(signal.aborted ? signal.reason : error);
+    const final = failure.kind === 'permanent' || failure.code === 'CANCELLED';
+    if (!final || isTargetFault(failure.code)) throw failure;
+    await record.save({ verdict: toJobError(failure, record.data.request, true) });
+    return undefined;
+  }
+}
+
+async function complete(result: UploadResult, record: JobRecord, run: Run): Promise<void> {
+  const attempts = record.data.attempts + 1;
+  await record.save({ attempts, error: null, verdict: null, warnings: [...result.warnings] });
+  await run.lease.close();
+  await run.job.moveToCompleted(result, run.token, false);
 }
 
 async function fail(record: JobRecord, run: Run): Promise<void> {

@@ -20,7 +20,7 @@ export async function uploadMedia(
         name: request.name,
         description,
         size: file.size,
-        imageType: /\.iso$/i.test(request.path) ? 'iso' : 'other',
+        imageType: /\.iso$/i.test(request.path) ? 'iso' : undefined,
         operationKey: token.replaceAll(/[^\w-]/g, ''),
       },
       context,

@@ -53,14 +53,16 @@ async function sendDescriptor(upload: Upload, item: OwnItem, image: OvfPackage):
   for (;;) {
     // A template without files has been described, or is ready: the later steps see which.
     const wanted = await untilEntity(upload, item, (entity) => {
-      const file = findDescriptorFile(entity, image);
       if (entity.files.length === 0) return entity.status > 0 ? 'described' : undefined;
-      return file?.uploadHref !== undefined && file.bytesTransferred === 0 ? file : 'described';
+      const file = findDescriptorFile(entity, image);
+      const missing = file !== undefined && file.bytesTransferred < image.descriptor.length;
+      return missing && file.uploadHref !== undefined ? file : 'described';
     });
     if (wanted === 'described') return;
     deps.assertOwned();
     try {
-      await deps.vcd.putDocument(wanted.uploadHref ?? '', image.descriptor, context);
+      const { uploadHref = '', bytesTransferred } = wanted;
+      await deps.vcd.putDocument(uploadHref, image.descriptor, bytesTransferred, context);
       return;
     } catch (error) {
       await patience.afterFailure(error, signal); // the reply may be lost: look, then send again

@@ -177,7 +177,8 @@ export async function createMedia(
   addHref: string,
   item: NewItem & {
     readonly size: number;
-    readonly imageType: string;
+    /** Only `iso` may be said; what is left unsaid becomes `other` (guide, "Upload a Media Image"). */
+    readonly imageType: 'iso' | undefined;
     readonly operationKey: string;
   },
   context: CallContext,

@@ -76,7 +76,7 @@ export class VcdClient {
     addHref: string,
     item: NewItem & {
       readonly size: number;
-      readonly imageType: string;
+      readonly imageType: 'iso' | undefined;
       readonly operationKey: string;
     },
     context: CallContext,
@@ -96,9 +96,19 @@ export class VcdClient {
     return parseTask(await this.#api.get(href, context));
   }
 
-  /** Sends a descriptor or manifest in one piece. */
-  putDocument(href: string, bytes: Buffer, context: CallContext): Promise<void> {
-    return this.#api.transfer(href, bytes, documentHeaders(bytes), context);
+  /**
+   * Sends a descriptor or manifest in one piece, or what is missing of one that was cut off.
+   *
+   * @param start how many bytes the server has
+   */
+  putDocument(href: string, bytes: Buffer, start: number, context: CallContext): Promise<void> {
+    const rest = bytes.subarray(start);
+    const headers: Record<string, string> = {
+      'content-type': 'text/xml',
+      'content-length': String(rest.length),
+    };
+    if (start > 0) headers['content-range'] = contentRange(start, bytes.length, bytes.length);
+    return this.#api.transfer(href, rest, headers, context);
   }
 
   /**
@@ -115,8 +125,7 @@ export class VcdClient {
   ): Promise<void> {
     const headers: Record<string, string> = { 'content-length': String(end - start) };
     // An empty file has no range that could be named.
-    // Content-Range counts its end inclusively; everything else here does not.
-    if (total > 0) headers['content-range'] = `bytes ${start}-${end - 1}/${total}`;
+    if (total > 0) headers['content-range'] = contentRange(start, end, total);
     return this.#api.transfer(href, total > 0 ? body : Buffer.alloc(0), headers, context);
   }
 
@@ -146,6 +155,7 @@ export class VcdClient {
   }
 }
 
-function documentHeaders(bytes: Buffer): Record<string, string> {
-  return { 'content-type': 'text/xml', 'content-length': String(bytes.length) };
+/** The one place that counts the end inclusively: everywhere else it is exclusive. */
+function contentRange(start: number, end: number, total: number): string {
+  return `bytes ${start}-${end - 1}/${total}`;
 }

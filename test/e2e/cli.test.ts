@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { randomBytes, X509Certificate } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -9,6 +9,7 @@ import { configure, json, run, start, until, type WorkplaceOptions } from '../he
 import { digest, type Member, packageOf, writeOva } from '../helpers/packages.ts';
 import { withRedis } from '../helpers/redis.ts';
 import { withFolder } from '../helpers/temp.ts';
+import { SELF_SIGNED } from '../helpers/tls.ts';
 
 interface Place {
   readonly folder: string;
@@ -413,11 +414,27 @@ describe('a fault of the target fails no job: exit 3, and it stays queued', () =
   );
 });
 
+test('the next upload tries at once what waits for a mended target', () =>
+  withPlace(
+    async ({ folder, simulator, path }) => {
+      await writeOva(path('box.ova'), packageOf([100]));
+      expect((await run(['upload', 'box.ova', '--to', 'lab'], folder)).code).toBe(3);
+      const yaml = await readFile(path('ovaferry.yaml'), 'utf8');
+      await writeFile(path('ovaferry.yaml'), yaml.replace('wrong', 'simulated'));
+      const { code, stdout } = await run(['upload', 'box.ova', '--to', 'lab', '--json'], folder);
+      expect(code).toBe(0);
+      expect(JSON.parse(stdout)[0]).toMatchObject({ state: 'completed', existing: true });
+      expect(simulator.items()).toHaveLength(1);
+    },
+    {},
+    { password: 'wrong' },
+  ));
+
 test('a certificate that is not trusted is named; one that is named is trusted', () =>
   withFolder((folder) =>
     withRedis(folder, async ({ url: redis }) => {
-      const { cert, key } = await selfSigned(folder);
-      const simulator = await startSimulator({ tls: { cert, key } });
+      await writeFile(join(folder, 'cert.pem'), SELF_SIGNED.cert);
+      const simulator = await startSimulator({ tls: SELF_SIGNED });
       try {
         await writeOva(join(folder, 'box.ova'), packageOf([1_000]));
         await configure(folder, { url: simulator.url, redis });
@@ -427,7 +444,7 @@ test('a certificate that is not trusted is named; one that is named is trusted',
           code: 'TLS_UNTRUSTED',
           message: expect.stringMatching(/self-signed/),
         });
-        const sha256 = await fingerprint(cert);
+        const sha256 = new X509Certificate(SELF_SIGNED.cert).fingerprint256;
         for (const [i, trust] of [
           'ca: ./cert.pem',
           `certificateSha256: "${sha256}"`,
@@ -450,26 +467,6 @@ test('a certificate that is not trusted is named; one that is named is trusted',
       }
     }),
   ));
-
-async function selfSigned(folder: string): Promise<{ cert: string; key: string }> {
-  const { execFileSync } = await import('node:child_process');
-  const subject = ['-subj', '/CN=127.0.0.1', '-addext', 'subjectAltName=IP:127.0.0.1'];
-  const files = ['-keyout', 'key.pem', '-out', 'cert.pem'];
-  const kind = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
-  execFileSync('openssl', ['req', '-x509', '-days', '2', ...kind, ...subject, ...files], {
-    cwd: folder,
-    stdio: 'ignore',
-  });
-  return {
-    cert: await readFile(join(folder, 'cert.pem'), 'utf8'),
-    key: await readFile(join(folder, 'key.pem'), 'utf8'),
-  };
-}
-
-async function fingerprint(pem: string): Promise<string> {
-  const { X509Certificate } = await import('node:crypto');
-  return new X509Certificate(pem).fingerprint256;
-}
 
 describe('inspect', () => {
   test('tells files, digests, and every problem at once', () =>

@@ -92,6 +92,11 @@ describe('one upload survives, without help and without a byte doubled', () => {
       'SERVER_UNAVAILABLE',
     ],
     [
+      'a descriptor that was cut off',
+      { on: { method: 'PUT', path: 'descriptor' }, do: { resetAfterBytes: 100 } },
+      'NETWORK',
+    ],
+    [
       'a lost reply to the creation',
       { on: { method: 'POST', path: 'action/upload' }, do: { loseReply: true } },
       'NETWORK',
