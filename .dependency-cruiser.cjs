@@ -141,6 +141,7 @@ module.exports = {
   ],
   options: {
     doNotFollow: { path: 'node_modules' },
+    exclude: { path: '^(dist|build|test/bench)/' }, // the bench drives what was built
     tsPreCompilationDeps: true,
     parser: 'swc',
     enhancedResolveOptions: {

@@ -120,6 +120,10 @@ const CODES = {
   ITEM_BUSY: { kind: 'transient', hint: 'vCD is working on the item; it is tried again.' },
   TARGET_BUSY: { kind: 'transient', hint: "vCD's operation limit is reached; it is tried again." },
   OFFSET_MISMATCH: { kind: 'conflict', hint: "The server's count is read again." },
+  TRANSFER_REFUSED: {
+    kind: 'transient',
+    hint: 'The address did not accept the bytes; the item is asked, and it is tried again.',
+  },
   ITEM_GONE: { kind: 'conflict', hint: 'The catalog is read again.' },
   TRANSFER_EXPIRED: { kind: 'conflict', hint: 'The transfer session ended; a new one is made.' },
   SHUTDOWN: { kind: 'cancelled', hint: 'The job is handed to the next worker.' },

@@ -60,19 +60,34 @@ export async function openFerry(config: Config): Promise<Ferry> {
   }
   const queues = new UploadQueues(redis);
   return {
-    enqueue: async (orders, enqueueOptions) =>
-      queues.enqueue(await toRequests(orders, config.targets), enqueueOptions),
-    get: (id) => queues.get(id),
-    list: (query) => queues.list(query),
-    counts: (targets) => queues.counts(targets),
-    retry: (ids) => queues.retry(ids),
-    requestCancel: (ids) => queues.requestCancel(ids),
-    isServed: (target) => queues.isServed(target),
+    async enqueue(orders, enqueueOptions) {
+      const requests = await toRequests(orders, config.targets);
+      return asked(() => queues.enqueue(requests, enqueueOptions));
+    },
+    get: (id) => asked(() => queues.get(id)),
+    list: (query) => asked(() => queues.list(query)),
+    counts: (targets) => asked(() => queues.counts(targets)),
+    retry: (ids) => asked(() => queues.retry(ids)),
+    requestCancel: (ids) => asked(() => queues.requestCancel(ids)),
+    isServed: (target) => asked(() => queues.isServed(target)),
     async close() {
       await queues.close();
       redis.disconnect();
     },
   };
+}
+
+/** What Redis or BullMQ throw says that Redis is away, busy or broken; it is not the caller's fault. */
+async function asked<T>(question: () => Promise<T>): Promise<T> {
+  try {
+    return await question();
+  } catch (error) {
+    if (error instanceof FerryError) throw error;
+    const message = error instanceof Error ? error.message : String(error);
+    throw new FerryError('REDIS_UNAVAILABLE', `Redis did not answer as it should: ${message}`, {
+      cause: error,
+    });
+  }
 }
 
 /** The configured Redis, or the private one. `release` when a connection of one's own is open. */
@@ -81,7 +96,7 @@ export async function redisOf(
 ): Promise<{ address: RedisAddress; release: () => void }> {
   const url = config.redisUrl();
   if (url === undefined) return startEmbedded(config.dataDir);
-  if (!/^rediss?:\/\//.test(url)) {
+  if (!/^rediss?:\/\//.test(url) || !URL.canParse(url)) {
     throw new FerryError('CONFIG_INVALID', '`redis` is not a redis:// or rediss:// address');
   }
   return { address: { url }, release: () => undefined };

@@ -37,7 +37,7 @@ export async function toRequests(
     const { target, catalog } = placeOf(order.to, targets);
     const source = resolve(order.source);
     const located = await locate(source, order.media ?? false);
-    const name = order.name ?? located.defaultName;
+    const name = (order.name ?? located.defaultName).trim();
     checkName(name, source);
     const place = JSON.stringify([target, catalog, name]);
     const other = taken.get(place);
@@ -101,7 +101,16 @@ function placeOf(
 
 /** What vCD would refuse, said before anything is enqueued. */
 function checkName(name: string, source: string): void {
-  if (name.trim() !== '' && name.length <= 128) return;
+  if (/\p{Cc}/u.test(name)) {
+    throw new FerryError(
+      'USAGE',
+      `${basename(source)}: a name in a catalog has no control characters`,
+      {
+        hint: 'Give another one with --name.',
+      },
+    );
+  }
+  if (name !== '' && name.length <= 128) return;
   throw new FerryError(
     'USAGE',
     `${basename(source)}: a name in a catalog has 1 to 128 characters, "${name}" has ${name.length}`,

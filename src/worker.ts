@@ -1,12 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { bandwidthAt } from './config/bandwidth.ts';
 import type { Config } from './config/load.ts';
-import type { ResolvedTarget } from './config/resolve.ts';
 import { FerryError } from './errors.ts';
 import { redisOf } from './index.ts';
 import { installationId } from './jobs/installation.ts';
 import type { ProcessorSettings } from './jobs/processor.ts';
-import { Runner } from './jobs/runner.ts';
+import { Runner, type RunnerOptions } from './jobs/runner.ts';
 import { createThrottle } from './jobs/throttle.ts';
 import type { Log } from './jobs/upload-deps.ts';
 import { openImage } from './ovf/image.ts';
@@ -45,22 +44,42 @@ export async function startWorker(
     prompt: connectPromptly(address, name),
     subscriber: connectPatiently(address, name),
   };
+  const leave = (): void => {
+    for (const connection of Object.values(redis)) connection.disconnect();
+  };
   try {
     for (const connection of Object.values(redis)) await untilReady(connection, address);
+    for (const warning of assertSuitable(await inspectRedis(redis.prompt))) log.warn({}, warning);
+    const installation = await installationId(redis.prompt);
+    return await startRunner(config, { redis, installation, log, only });
   } catch (error) {
-    for (const connection of Object.values(redis)) connection.disconnect();
+    leave(); // open connections would keep the process
     throw error;
   } finally {
     release();
   }
-  for (const warning of assertSuitable(await inspectRedis(redis.prompt))) log.warn({}, warning);
-  const clients = createClients(config, log);
+}
+
+interface RunnerParts {
+  readonly redis: RunnerOptions['redis'];
+  readonly installation: string;
+  readonly log: Log;
+  readonly only: WorkerOptions['only'];
+}
+
+async function startRunner(
+  config: Config,
+  { redis, installation, log, only }: RunnerParts,
+): Promise<RunningWorker> {
   const { worker } = config;
+  const targets = [...config.targets.values()].filter(
+    ({ name }) => !only || only.targets.includes(name),
+  );
+  for (const warning of targets.flatMap((target) => target.warnings)) log.warn({}, warning);
+  const clients = createClients(config);
   const runner = new Runner({
     redis,
-    targets: [...config.targets.values()].filter(
-      (target) => !only || only.targets.includes(target.name),
-    ),
+    targets,
     concurrency: worker.concurrency,
     leaseMs: worker.lease,
     ...(only ? { only: only.ids } : {}),
@@ -69,7 +88,7 @@ export async function startWorker(
       openImage,
       throttle: createThrottle(() => bandwidthAt(worker.bandwidth, worker.timezone, new Date())),
       settings: settingsOf(config),
-      installation: await installationId(redis.prompt),
+      installation,
       log,
     },
   });
@@ -101,13 +120,13 @@ interface Clients {
 }
 
 /** One client for each target, with one login, shared by all uploads of this process. */
-function createClients(config: Config, log: Log): Clients {
+function createClients(config: Config): Clients {
   const clients = new Map<string, Promise<VcdClient>>();
   return {
     get(name) {
       let client = clients.get(name);
       if (!client) {
-        client = createClient(config, name, log);
+        client = createClient(config, name);
         client.catch(() => clients.delete(name)); // a secret may be there the next time
         clients.set(name, client);
       }
@@ -120,11 +139,10 @@ function createClients(config: Config, log: Log): Clients {
   };
 }
 
-async function createClient(config: Config, name: string, log: Log): Promise<VcdClient> {
+async function createClient(config: Config, name: string): Promise<VcdClient> {
   const target = config.targets.get(name);
   if (!target) throw new FerryError('TARGET_UNKNOWN', `there is no target ${name}`);
   const resolved = await target.resolve();
-  warnOfWeakTrust(resolved, log);
   const { url, org, ca, certificateSha256, insecure, proxy } = resolved;
   return new VcdClient({
     url,
@@ -137,12 +155,4 @@ async function createClient(config: Config, name: string, log: Log): Promise<Vcd
       ...(proxy === undefined ? {} : { proxy }),
     },
   });
-}
-
-function warnOfWeakTrust({ name, url, insecure }: ResolvedTarget, log: Log): void {
-  const loopback = /^(localhost|127\..*|\[::1\])$/.test(url.hostname);
-  if (insecure) log.warn({ target: name }, 'certificates are not verified: `insecure` is on');
-  if (url.protocol === 'http:' && !loopback) {
-    log.warn({ target: name }, 'passwords and images go over the line in clear: use https');
-  }
 }

@@ -209,9 +209,18 @@ export class XmlElement {
     return this.#node.text();
   }
 
-  /** The value of the attribute with this local name, whatever its prefix. */
-  attribute(name: string): string | undefined {
-    return this.#node.attr(name)?.value();
+  /**
+   * The value of the attribute with this local name.
+   *
+   * @param isWanted which namespaces count; by default all. Attributes without prefix have none ('').
+   */
+  attribute(name: string, isWanted?: (namespace: string) => boolean): string | undefined {
+    if (!isWanted) return this.#node.attr(name)?.value();
+    // Safe behind the guard: what makes `attrs()` dangerous needs an entity declaration.
+    return this.#node
+      .attrs()
+      .find((found) => found.name() === name && isWanted(found.namespace()?.href() ?? ''))
+      ?.value();
   }
 
   children(name?: string): XmlElement[] {

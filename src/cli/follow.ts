@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { classify } from '../errors.ts';
 import type { Ferry, JobDetails } from '../index.ts';
 
 const LOOK_MS = 250;
@@ -20,7 +21,13 @@ export async function* followJobs(
   for (;;) {
     for (const id of ids) {
       const before = seen.get(id);
-      if (!before || !isOver(before)) seen.set(id, await ferry.get(id));
+      if (before && isOver(before)) continue;
+      try {
+        seen.set(id, await ferry.get(id));
+      } catch (error) {
+        // The jobs go on without us: an outage only means that there is nothing new to show.
+        if (classify(error).code !== 'REDIS_UNAVAILABLE' || !before) throw error;
+      }
     }
     const jobs = [...seen.values()];
     yield jobs;

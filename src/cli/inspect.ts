@@ -85,14 +85,20 @@ function print(report: Report, options: GlobalOptions): void {
   const { color } = options;
   const version = report.version === null ? '' : `, OVF ${report.version}`;
   say(`${report.source}: ${report.kind ?? 'not a package'}${version}`, options);
-  for (const { name, size, digests } of report.files) {
+  for (const { name: raw, size, digests } of report.files) {
+    const name = printable(raw);
     const checked = digests.map(({ algorithm }) => algorithm.toUpperCase()).join(', ');
     say(`  ${name}: ${bytes(size)}, ${checked === '' ? 'no digest' : checked}`, options);
   }
-  for (const id of report.virtualSystems) say(`  virtual system ${id}`, options);
+  for (const id of report.virtualSystems) say(`  virtual system ${printable(id)}`, options);
   for (const warning of report.warnings)
-    say(`${paint('yellow', 'warning', color)}: ${warning}`, options);
+    say(`${paint('yellow', 'warning', color)}: ${printable(warning)}`, options);
   for (const { code, message, hint } of report.problems) {
-    say(`${paint('red', 'problem', color)}: ${code}: ${message}\n  ${hint}`, options);
+    say(`${paint('red', 'problem', color)}: ${code}: ${printable(message)}\n  ${hint}`, options);
   }
+}
+
+/** Names from an archive may hold what a terminal would obey. */
+function printable(text: string): string {
+  return text.replaceAll(/\p{Cc}/gu, '?');
 }

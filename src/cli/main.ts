@@ -45,7 +45,7 @@ function collect(value: string, previous: string[] | undefined): string[] {
 }
 
 function wholeNumber(text: string): number {
-  if (!/^\d+$/.test(text)) throw new InvalidArgumentError('expected a whole number');
+  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError('expected a whole number');
   return Number(text);
 }
 
@@ -161,7 +161,8 @@ function handle(error: unknown): number {
   }
   if (error.exitCode === 0) return 0; // --help and --version
   if (error.code === 'commander.help') {
-    process.stderr.write(program.helpInformation());
+    printError(new FerryError('USAGE', 'which command?'), options);
+    if (!options.json) process.stderr.write(program.helpInformation());
     return 2;
   }
   printError(new FerryError('USAGE', error.message.replace(/^error: /, '')), options);

@@ -25,7 +25,10 @@ export class OwnWorker {
   async standIn(jobs: readonly JobDetails[]): Promise<void> {
     const open = jobs.filter((job) => !isOver(job));
     for (const target of new Set(open.map((job) => job.target))) {
-      if (this.#workers.has(target) || (await this.#ferry.isServed(target))) continue;
+      if (this.#workers.has(target) || (await this.#isServed(target))) continue;
+      for (const warning of this.#config.targets.get(target)?.warnings ?? []) {
+        process.stderr.write(`warning: ${warning}\n`);
+      }
       const ids = new Set(jobs.filter((job) => job.target === target).map(({ id }) => id));
       const log = createLog(this.#options.logLevel ?? 'silent', process.stderr.isTTY);
       const worker = startWorker(this.#config, log, { only: { ids, targets: [target] } });
@@ -34,8 +37,16 @@ export class OwnWorker {
     }
   }
 
+  /** While Redis is away nobody can be told apart, and nobody can stand in either. */
+  #isServed(target: string): Promise<boolean> {
+    return this.#ferry.isServed(target).catch(() => true);
+  }
+
   /** Hands back what is not finished. */
   async stop(): Promise<void> {
-    for (const worker of this.#workers.values()) await (await worker).stop();
+    for (const worker of this.#workers.values()) {
+      const running = await worker.catch(() => undefined); // `standIn` has said why
+      await running?.stop();
+    }
   }
 }

@@ -26,10 +26,14 @@ export async function simulate(_args: string[], options: SimulateOptions): Promi
   if (rate !== undefined && bytesPerSecond === undefined) {
     throw new FerryError('USAGE', `--rate: "${rate}" is not a rate like 50MB/s`);
   }
+  if (options.port > 65_535) throw new FerryError('USAGE', '--port is at most 65535');
+  if ((tlsCert === undefined) !== (tlsKey === undefined)) {
+    throw new FerryError('USAGE', '--tls-cert and --tls-key go together');
+  }
   const simulator = await startSimulator({
     port: options.port,
     store: options.store,
-    api: options.api.split(',').map((version) => version.trim()),
+    api: versions(options.api),
     importTimeMs: time('--import-time', options.importTime),
     linkDelayMs: time('--link-delay', options.linkDelay),
     ...(bytesPerSecond === undefined ? {} : { rateBytesPerSecond: bytesPerSecond }),
@@ -43,6 +47,13 @@ export async function simulate(_args: string[], options: SimulateOptions): Promi
   await untilAborted(interrupt.signal);
   await simulator.close();
   return 0;
+}
+
+function versions(text: string): string[] {
+  const list = text.split(',').map((version) => version.trim());
+  const bad = list.find((version) => !/^\d+\.\d+$/.test(version));
+  if (bad === undefined) return list;
+  throw new FerryError('USAGE', `--api: "${bad}" is not a version like 39.1`);
 }
 
 function time(option: string, text: string): number {

@@ -1,5 +1,5 @@
-import { existsSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { existsSync, readdirSync, statSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import { glob, isDynamicPattern } from 'tinyglobby';
 import { FerryError } from '../errors.ts';
 import type { EnqueueOptions, UploadOrder } from '../index.ts';
@@ -28,7 +28,7 @@ export async function ordersOf(args: string[], options: UploadOptions): Promise<
     throw new FerryError('USAGE', `--name fits one source, not ${sources.length}`);
   }
   const { name, description, media, batch, verify } = options;
-  return options.to.flatMap((to) =>
+  return [...new Set(options.to)].flatMap((to) =>
     sources.map((source) => ({ source, to, name, description, media, batch, verify })),
   );
 }
@@ -58,11 +58,12 @@ function refuseUnsupported({ ifExists, storageProfile }: UploadOptions): void {
   }
 }
 
+/** Globs, and folders of images; the same source twice is one source. */
 async function expand(args: string[]): Promise<string[]> {
   const sources: string[] = [];
   for (const arg of args) {
     if (existsSync(arg)) {
-      sources.push(resolve(arg));
+      sources.push(...imagesIn(resolve(arg)));
       continue;
     }
     const found = isDynamicPattern(arg)
@@ -71,5 +72,17 @@ async function expand(args: string[]): Promise<string[]> {
     if (found.length === 0) throw new FerryError('SOURCE_NOT_FOUND', `${arg} does not exist`);
     sources.push(...found.sort());
   }
-  return sources;
+  return [...new Set(sources)];
+}
+
+/**
+ * A folder with a descriptor is a package, or a mistake that its job will tell; one that holds
+ * several whole images stands for all of them.
+ */
+function imagesIn(path: string): string[] {
+  if (!statSync(path).isDirectory()) return [path];
+  const names = readdirSync(path).filter((name) => !name.startsWith('.'));
+  const images = names.filter((name) => /\.(ova|iso)$/i.test(name)).sort();
+  if (names.some((name) => /\.ovf$/i.test(name)) || images.length < 2) return [path];
+  return images.map((name) => join(path, name));
 }

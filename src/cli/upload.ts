@@ -1,6 +1,6 @@
 import { loadConfig } from '../config/load.ts';
 import { isTargetFault } from '../errors.ts';
-import { type JobDetails, openFerry } from '../index.ts';
+import { type JobDetails, type JobView, openFerry } from '../index.ts';
 import { followJobs, isOver } from './follow.ts';
 import { jobJson, printJson } from './output.ts';
 import { OwnWorker } from './own-worker.ts';
@@ -30,10 +30,8 @@ export async function upload(args: string[], options: UploadOptions): Promise<nu
       if (!interrupt.signal.aborted) await own.standIn(jobs);
     }
     display.close();
-    if (options.json) {
-      printJson(jobs.map((job) => jobJson({ ...job, existing: existing.has(job.id) })));
-    }
-    return outcome(jobs, interrupt.signal.aborted);
+    const shown = jobs.map((job) => jobJson({ ...job, existing: existing.has(job.id) }));
+    return outcome(jobs, { shown, interrupted: interrupt.signal.aborted, options });
   } finally {
     interrupt.close();
     await own.stop();
@@ -46,14 +44,27 @@ function hasTargetFault({ state, error }: JobDetails): boolean {
   return state === 'delayed' && error !== null && isTargetFault(error.code);
 }
 
-function outcome(jobs: readonly JobDetails[], interrupted: boolean): number {
-  if (jobs.every(isOver)) return jobs.some(({ state }) => state === 'failed') ? 1 : 0;
-  if (interrupted) {
+function outcome(
+  jobs: readonly JobDetails[],
+  {
+    shown,
+    interrupted,
+    options,
+  }: { shown: JobView[]; interrupted: boolean; options: UploadOptions },
+): number {
+  const over = jobs.every(isOver);
+  if (over || interrupted) {
+    if (options.json) printJson(shown);
+    if (over) return jobs.some(({ state }) => state === 'failed') ? 1 : 0;
     process.stderr.write('interrupted; the unfinished jobs stay queued\n');
     return 130;
   }
-  for (const { error } of jobs.filter(hasTargetFault)) {
-    if (error) process.stderr.write(`${error.message}\n  ${error.hint}\n`);
+  const faults = new Map(jobs.filter(hasTargetFault).map(({ error }) => [error?.message, error]));
+  for (const error of faults.values()) {
+    if (!error) continue;
+    if (options.json) printJson({ error });
+    else process.stderr.write(`${error.message}\n  ${error.hint}\n`);
+    if (options.json) break; // one document
   }
   return 3;
 }

@@ -1,11 +1,11 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
-import { parseDocument } from 'yaml';
+import { LineCounter, parseDocument } from 'yaml';
 import type { z } from 'zod';
 import { FerryError } from '../errors.ts';
 import { type ResolvedTarget, resolveTarget, substitute } from './resolve.ts';
-import { configSchema, type RawConfig } from './schema.ts';
+import { configSchema, type RawConfig, type RawTarget } from './schema.ts';
 
 /** A target as the queue commands know it; secrets are read when somebody logs in. */
 export interface TargetConfig {
@@ -13,6 +13,8 @@ export interface TargetConfig {
   readonly catalog: string | undefined;
   /** Uploads at once, over all workers. */
   readonly concurrency: number;
+  /** What should not stay as it is, in words. */
+  readonly warnings: readonly string[];
   /** @throws FerryError CREDENTIALS_MISSING, CONFIG_INVALID */
   resolve(): Promise<ResolvedTarget>;
 }
@@ -61,12 +63,23 @@ export function loadConfig(options: LoadOptions = {}): Config {
           name,
           catalog: target.catalog,
           concurrency: target.concurrency,
+          warnings: warningsOf(name, target),
           resolve: () => resolveTarget(name, target, where),
         },
       ]),
     ),
     worker: raw.worker,
   };
+}
+
+function warningsOf(name: string, { url, insecure }: RawTarget): string[] {
+  const warnings: string[] = [];
+  if (insecure) warnings.push(`${name}: certificates are not verified, since \`insecure\` is on`);
+  const loopback = /^http:\/\/(localhost|127\.|\[::1\])/.test(url);
+  if (url.startsWith('http:') && !loopback) {
+    warnings.push(`${name}: passwords and images go over the line in clear; use https`);
+  }
+  return warnings;
 }
 
 function findFile({ file, cwd }: LoadOptions, env: NodeJS.ProcessEnv): string | undefined {
@@ -88,13 +101,28 @@ function defaultDataDir(env: NodeJS.ProcessEnv): string {
 }
 
 function readFile(file: string): RawConfig {
-  const document = parseDocument(readFileSync(file, 'utf8'), { prettyErrors: true });
-  const [error] = document.errors;
-  if (error) throw new FerryError('CONFIG_INVALID', `${file}: ${error.message}`);
-  const parsed = configSchema.safeParse(document.toJS() ?? {});
+  const parsed = configSchema.safeParse(parseYaml(file) ?? {});
   if (parsed.success) return parsed.data;
   const faults = parsed.error.issues.map((issue) => `${keyOf(issue)}${messageOf(issue)}`);
   throw new FerryError('CONFIG_INVALID', `${file}: ${faults.join('; ')}`);
+}
+
+/** Says where a mistake is, and never what stands there: it may be a password. */
+function parseYaml(file: string): unknown {
+  const lineCounter = new LineCounter();
+  const text = readFileSync(file, 'utf8');
+  const document = parseDocument(text, { prettyErrors: false, lineCounter });
+  const [error] = document.errors;
+  if (error) {
+    const { line, col } = lineCounter.linePos(error.pos[0]);
+    const what = error.code.toLowerCase().replaceAll('_', ' ');
+    throw new FerryError('CONFIG_INVALID', `${file}: line ${line}, column ${col}: ${what}`);
+  }
+  try {
+    return document.toJS();
+  } catch (failure) {
+    throw new FerryError('CONFIG_INVALID', `${file}: ${(failure as Error).message}`);
+  }
 }
 
 function keyOf({ path }: z.core.$ZodIssue): string {

@@ -66,7 +66,7 @@ export async function resolveTarget(
     ca: ca === undefined ? undefined : await readText(ca, `targets.${name}.ca`, where),
     certificateSha256: raw.certificateSha256,
     insecure: raw.insecure,
-    proxy: value('proxy') ?? proxyFor(address, where.env),
+    proxy: isLoopback(address) ? undefined : (value('proxy') ?? proxyFor(address, where.env)),
   };
 }
 
@@ -108,9 +108,13 @@ async function readText(path: string, key: string, { folder, file }: Where): Pro
   }
 }
 
-/** HTTPS_PROXY and NO_PROXY; loopback is always reached directly. */
+/** Always reached directly. */
+function isLoopback({ hostname }: URL): boolean {
+  return /^(localhost|127\..*|\[::1\])$/.test(hostname);
+}
+
+/** HTTPS_PROXY and NO_PROXY. */
 function proxyFor({ protocol, hostname }: URL, env: NodeJS.ProcessEnv): string | undefined {
-  if (/^(localhost|127\..*|\[::1\])$/.test(hostname)) return undefined;
   const name = protocol === 'https:' ? 'HTTPS_PROXY' : 'HTTP_PROXY';
   const proxy = env[name] || env[name.toLowerCase()];
   if (!proxy) return undefined;

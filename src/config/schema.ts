@@ -12,7 +12,15 @@ function text<T>(parse: (text: string) => T | undefined, expected: string) {
   });
 }
 
-const rate = text(parseRate, 'a rate like 200MB/s or 180Mbit/s');
+/** Slower, and a piece of a request would look like a stall. */
+const SLOWEST = 1_000;
+const SMALLEST_CHUNK = 64 * 1024;
+const LONGEST_LEASE_MS = 3_600_000;
+
+const rate = text((value) => {
+  const parsed = parseRate(value);
+  return parsed !== undefined && parsed >= SLOWEST ? parsed : undefined;
+}, 'a rate like 200MB/s or 180Mbit/s, of at least 1kB/s');
 const positive = z.number().int().min(1);
 
 const limit = z.union([z.literal('off').transform(() => undefined), rate]);
@@ -68,6 +76,10 @@ const target = z
         message: `expected exactly one of ${SECRETS.flat().join(', ')}, got ${what}`,
       });
     }
+    for (const key of ['tenant', 'samlKeyFile'] as const) {
+      if (value[key] === undefined) continue;
+      context.addIssue({ code: 'custom', path: [key], message: 'not supported by this release' });
+    }
     if ((value.password ?? value.passwordFile) !== undefined && value.user === undefined) {
       context.addIssue({ code: 'custom', path: ['user'], message: 'is needed beside a password' });
     }
@@ -76,7 +88,7 @@ const target = z
       context.addIssue({
         code: 'custom',
         path: ['url'],
-        message: `expected https://…, got "${value.url}"`,
+        message: 'expected an address like https://vcd.example.com',
       });
     }
   });
@@ -98,22 +110,25 @@ const worker = z.strictObject({
   chunkSize: z
     .union([
       z.literal('auto').transform(() => undefined),
-      text(parseSize, 'auto or a size like 50MiB'),
+      text((value) => {
+        const size = parseSize(value);
+        return size !== undefined && size >= SMALLEST_CHUNK ? size : undefined;
+      }, 'auto or a size like 50MiB, of at least 64KiB'),
     ])
     .optional(),
   lease: text((value) => {
     const ms = parseDuration(value);
-    return ms !== undefined && ms >= 1_000 ? ms : undefined;
-  }, 'a time like 30s, of at least 1s').default(30_000),
+    return ms !== undefined && ms >= 1_000 && ms <= LONGEST_LEASE_MS ? ms : undefined;
+  }, 'a time like 30s, from 1s to 1h').default(30_000),
   filesInParallel: positive.max(8).default(1),
 });
 
 export const configSchema = z.strictObject({
   redis: z.string().optional(),
-  dataDir: z.string().optional(),
+  dataDir: z.string().min(1).optional(),
   targets: z
     .record(
-      z.string().regex(/^[A-Za-z0-9_][A-Za-z0-9_-]*$/, 'expected letters, digits, _ and -'),
+      z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_-]*$/, 'expected letters, digits, _ and -'),
       target,
     )
     .default({}),

@@ -1,7 +1,7 @@
 import { classify, FerryError } from '../errors.ts';
 import type { CatalogState, ItemReference } from '../vcd/catalog.ts';
 import type { OwnItem } from './job-data.ts';
-import type { Upload } from './upload-deps.ts';
+import type { OpenUpload, Upload } from './upload-deps.ts';
 
 /** How an item is made, which differs between templates and media. */
 export type CreateItem = (catalog: CatalogState, description: string) => Promise<ItemReference>;
@@ -14,11 +14,18 @@ export type CreateItem = (catalog: CatalogState, description: string) => Promise
  * ours by name, owner or time.
  */
 export async function claimItem(
-  upload: Upload,
+  upload: OpenUpload,
   create: CreateItem,
 ): Promise<OwnItem & { readonly isNew: boolean }> {
   const { checkpoint } = upload.deps;
-  if (checkpoint.current.item) return { ...checkpoint.current.item, isNew: false };
+  const { item, content } = checkpoint.current;
+  if (item && content !== null && content !== upload.content) {
+    throw new FerryError(
+      'SOURCE_CHANGED',
+      'a file of the package was changed since its upload began',
+    );
+  }
+  if (item) return { ...item, isNew: false };
   upload.deps.meter.enter('creating');
   const patience = upload.deps.newPatience();
   for (;;) {
@@ -38,10 +45,16 @@ export async function claimItem(
   }
 }
 
-async function createOnce(upload: Upload, create: CreateItem): Promise<OwnItem> {
+async function createOnce(upload: OpenUpload, create: CreateItem): Promise<OwnItem> {
   const { deps, request, context, token } = upload;
   const catalog = await deps.vcd.getCatalog(request.catalog, context);
-  await deps.checkpoint.save({ creating: true });
+  // Not every release says it by a code of its own when it refuses.
+  if (catalog.items.some(({ name }) => name === request.name)) {
+    throw new FerryError('NAME_TAKEN', `the catalog ${catalog.name} has an item ${request.name}`, {
+      facts: { catalog: catalog.name, name: request.name },
+    });
+  }
+  await deps.checkpoint.save({ creating: true, content: upload.content });
   deps.assertOwned();
   const description = [request.description, token].filter((part) => part !== '').join('\n');
   return remember(upload, await create(catalog, description));

@@ -32,7 +32,8 @@ export async function cleanUp(upload: Upload): Promise<boolean> {
         continue;
       }
     }
-    await deps.checkpoint.save({ ...NO_CHECKPOINT, bytesResent: deps.meter.resent });
+    const { restarts } = deps.checkpoint.current;
+    await deps.checkpoint.save({ ...NO_CHECKPOINT, restarts, bytesResent: deps.meter.resent });
     return true;
   }
 }

@@ -1,8 +1,13 @@
-import { FerryError } from '../errors.ts';
-import { assertAlive, type EntityState } from '../vcd/entity.ts';
+import { classify, FerryError } from '../errors.ts';
+import { assertAlive, type EntityState, isUnderWay, type TaskState } from '../vcd/entity.ts';
 import type { OwnItem } from './job-data.ts';
 import { pause } from './retry.ts';
 import type { Upload } from './upload-deps.ts';
+
+/** So often nobody may be seen at work before the task is asked. */
+const IDLE_LOOKS = 8;
+/** Waits for a human being, who takes the time it takes. */
+const QUARANTINED = 14;
 
 /**
  * Looks at the entity until it is as wanted: at once, then after 0.1 s, growing to 3 s. A server
@@ -19,14 +24,49 @@ export async function untilEntity<T>(
   const { deps, context } = upload;
   const patience = deps.newPatience();
   let pauseMs = deps.settings.pollFirstMs;
+  let idleLooks = 0;
   for (;;) {
     const entity = await patience.repeat(() => readEntity(upload, item), context.signal);
     patience.progressed();
     const done = isDone(entity);
     if (done !== undefined) return done;
+    const idle = !entity.tasks.some(isUnderWay) && entity.status !== QUARANTINED;
+    idleLooks = idle ? idleLooks + 1 : 0;
+    if (idleLooks >= IDLE_LOOKS) {
+      await assertTaskRuns(upload, entity);
+      idleLooks = 0;
+    }
     await pause(pauseMs, context.signal);
     pauseMs = Math.min(pauseMs * 2, deps.settings.pollLongestMs);
   }
+}
+
+/**
+ * Nobody seems to work on the entity any more, and it is not as wanted: its task says why.
+ *
+ * @throws FerryError IMPORT_REJECTED, REMOVED_ON_SERVER; SERVER_UNAVAILABLE where nothing is known
+ */
+async function assertTaskRuns({ deps, context }: Upload, entity: EntityState): Promise<void> {
+  const taskHref = deps.checkpoint.current.item?.taskHref;
+  if (!taskHref) return;
+  let task: TaskState;
+  try {
+    task = await deps.vcd.getTask(taskHref, context);
+  } catch (error) {
+    if (classify(error).code !== 'ITEM_GONE') throw error;
+    throw new FerryError(
+      'SERVER_UNAVAILABLE',
+      `the task of the upload is gone, and the item is not ready (status ${entity.status})`,
+      { cause: error },
+    );
+  }
+  if (isUnderWay(task)) return;
+  assertAlive({ ...entity, tasks: [task] }, taskHref);
+  throw new FerryError(
+    'IMPORT_REJECTED',
+    `the task of the upload ended as ${task.status}, but the item is not ready (status ${entity.status})`,
+    { facts: { status: entity.status } },
+  );
 }
 
 /**

@@ -37,6 +37,10 @@ const CheckpointSchema = z.object({
   /** A creating request may have gone out: look for what it made before making another. */
   creating: z.boolean(),
   item: OwnItemSchema.nullable(),
+  /** The state of the image's files when the item was begun. */
+  content: z.string().nullable(),
+  /** How often the item was made anew. */
+  restarts: z.number(),
   /** Bytes that were sent and not kept by the server, so far. */
   bytesResent: z.number(),
   /** Milliseconds since the epoch: when the server's counts last grew. */
@@ -65,7 +69,9 @@ const JobDataSchema = z.object({
   /** It has failed for good; what is left to do is to clean the server up. */
   verdict: JobErrorSchema.nullable(),
   warnings: z.array(z.string()),
-  /** Milliseconds since the epoch: a delayed job's next run; 0 before it first waits. */
+  /** Milliseconds since the epoch: the first of the failures in a row that it is in. */
+  failingSince: z.number().nullable(),
+  /** Milliseconds since the epoch: when a delayed job runs next. */
   retryAt: z.number(),
 });
 export type JobData = z.output<typeof JobDataSchema>;
@@ -73,11 +79,14 @@ export type JobData = z.output<typeof JobDataSchema>;
 export const NO_CHECKPOINT: Checkpoint = {
   creating: false,
   item: null,
+  content: null,
+  restarts: 0,
   bytesResent: 0,
   progressedAt: null,
 };
 
-export function newJobData(request: UploadRequest): JobData {
+/** @param startAt milliseconds since the epoch; 0 for at once */
+export function newJobData(request: UploadRequest, startAt = 0): JobData {
   return {
     v: 1,
     request,
@@ -87,7 +96,8 @@ export function newJobData(request: UploadRequest): JobData {
     startedAt: null,
     verdict: null,
     warnings: [],
-    retryAt: 0,
+    failingSince: null,
+    retryAt: startAt,
   };
 }
 

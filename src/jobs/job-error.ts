@@ -13,6 +13,8 @@ export function toJobError(
   for (const full of [path, source]) message = message.replaceAll(full, basename(full));
   const { member } = failure.facts;
   if (typeof member === 'string' && !message.includes(member)) message = `${member}: ${message}`;
+  // Names from an archive may hold what a terminal would obey.
+  message = message.replaceAll(/\p{Cc}+/gu, ' ');
   return {
     code: failure.code,
     message: message.startsWith(name) ? message : `${name}: ${message}`,

@@ -1,5 +1,15 @@
 import type { Job } from 'bullmq';
-import { type JobError, type JobProgress, parseJobData, type Stage } from './job-data.ts';
+import { classify } from '../errors.ts';
+import {
+  type JobData,
+  type JobError,
+  type JobProgress,
+  newJobData,
+  parseJobData,
+  type Stage,
+  type UploadRequest,
+} from './job-data.ts';
+import { toJobError } from './job-error.ts';
 import { targetOfJob } from './names.ts';
 import type { UploadResult } from './upload-deps.ts';
 
@@ -43,7 +53,7 @@ export function toState(state: string): JobState | undefined {
 }
 
 export function viewOf(job: Job, state: JobState, existing = false): JobDetails {
-  const { request, attempts, error, startedAt, checkpoint, warnings } = parseJobData(job.data);
+  const { request, attempts, error, startedAt, checkpoint, warnings } = readable(job);
   const progress = isProgress(job.progress) ? job.progress : undefined;
   const result = state === 'completed' ? (job.returnvalue as UploadResult | null) : null;
   return {
@@ -69,6 +79,31 @@ export function viewOf(job: Job, state: JobState, existing = false): JobDetails 
     files: progress?.files ?? [],
     warnings,
   };
+}
+
+/** A job that another release wrote is shown as what it is, and does not hide the others. */
+function readable(job: Job): JobData {
+  try {
+    return parseJobData(job.data);
+  } catch (error) {
+    const source = String((job.data as { request?: { source?: unknown } })?.request?.source ?? '');
+    const request: UploadRequest = {
+      kind: 'ovf',
+      source,
+      path: source,
+      target: targetOfJob(job.id ?? ''),
+      catalog: '',
+      name: job.name,
+      description: '',
+      ifExists: 'fail',
+      storageProfile: null,
+      verify: 'full',
+      batch: null,
+      identity: { size: 0, mtimeMs: 0 },
+    };
+    const failure = toJobError(classify(error), request, true);
+    return { ...newJobData(request), error: failure };
+  }
 }
 
 function isProgress(progress: unknown): progress is JobProgress {

@@ -56,6 +56,9 @@ export class Lease {
   readonly #timers: NodeJS.Timeout[];
   #renewed = now();
   #data: string | undefined;
+  /** Counts what was noted, and what of it is stored. */
+  #noted = 0;
+  #stored = 0;
   #progress: () => unknown = () => undefined;
   #beating: Promise<void> | undefined;
 
@@ -97,6 +100,7 @@ export class Lease {
   /** Stored with the next beat. */
   note(data: unknown): void {
     this.#data = JSON.stringify(data);
+    this.#noted += 1;
   }
 
   /**
@@ -106,10 +110,11 @@ export class Lease {
    */
   async save(data: unknown): Promise<void> {
     this.note(data);
+    const own = this.#noted;
     await this.#beating;
-    if (this.#data !== undefined) await this.#beat();
+    if (this.#stored < own) await this.#beat();
     this.assertHeld();
-    if (this.#data !== undefined) {
+    if (this.#stored < own) {
       throw new FerryError('REDIS_UNAVAILABLE', 'the checkpoint could not be stored');
     }
   }
@@ -138,6 +143,7 @@ export class Lease {
     const id = this.#job.id ?? '';
     const sentAt = now();
     const data = this.#data;
+    const noted = this.#noted;
     const progress = this.#progress();
     try {
       const [outcome, wish] = await this.#redis.ferryBeat(
@@ -156,7 +162,8 @@ export class Lease {
       }
       // Counted from when it was sent: the lock lives at least that long.
       this.#renewed = sentAt;
-      if (this.#data === data) this.#data = undefined;
+      this.#stored = noted;
+      if (this.#noted === noted) this.#data = undefined;
       if (wish === 'cancel') {
         this.#cancelled.abort(new FerryError('CANCELLED', 'it was cancelled by an operator'));
       }

@@ -6,9 +6,12 @@ export class Meter {
   #resent: number;
   readonly #files = new Map<string, { size: number; sent: number }>();
 
-  /** @param resent bytes that earlier runs sent in vain */
-  constructor(resent: number) {
-    this.#resent = resent;
+  /** What the run before this one had sent; it may have died before it could see what was kept. */
+  readonly #before: Pick<JobProgress, 'files' | 'bytesResent'>;
+
+  constructor(before: Pick<JobProgress, 'files' | 'bytesResent'>) {
+    this.#before = before;
+    this.#resent = before.bytesResent;
   }
 
   enter(stage: Stage): void {
@@ -16,7 +19,10 @@ export class Meter {
   }
 
   expect(files: readonly { readonly name: string; readonly size: number }[]): void {
-    for (const { name, size } of files) this.#files.set(name, { size, sent: 0 });
+    for (const { name, size } of files) {
+      const sent = this.#before.files.find((file) => file.name === name)?.sent ?? 0;
+      this.#files.set(name, { size, sent });
+    }
   }
 
   /** Bytes of this file have been handed to the socket. */

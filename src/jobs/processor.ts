@@ -5,7 +5,7 @@ import type { PackageOptions } from '../ovf/package.ts';
 import type { BlockPool } from '../source/blocks.ts';
 import { ChunkSizer } from './chunks.ts';
 import { cleanUp } from './clean-up.ts';
-import { type Checkpoint, type JobData, parseJobData } from './job-data.ts';
+import { type Checkpoint, type JobData, type JobProgress, parseJobData } from './job-data.ts';
 import { toJobError } from './job-error.ts';
 import type { Lease } from './lease.ts';
 import { Meter } from './meter.ts';
@@ -70,7 +70,7 @@ export async function processJob(world: ProcessorWorld, run: Run): Promise<void>
     await run.job.moveToFailed(new UnrecoverableError(String(error)), run.token, false);
     return;
   }
-  const meter = new Meter(record.data.checkpoint.bytesResent);
+  const meter = new Meter(progressBefore(run.job, record.data.checkpoint));
   run.lease.reportProgress(() => meter.snapshot());
   try {
     // The first beat also brings a wish that was left while the job waited.
@@ -124,7 +124,8 @@ async function attempt(
 
 async function complete(result: UploadResult, record: JobRecord, run: Run): Promise<void> {
   const attempts = record.data.attempts + 1;
-  await record.save({ attempts, error: null, verdict: null, warnings: [...result.warnings] });
+  const warnings = [...result.warnings];
+  await record.save({ attempts, error: null, failingSince: null, verdict: null, warnings });
   await run.lease.close();
   await run.job.moveToCompleted(result, run.token, false);
 }
@@ -152,8 +153,11 @@ async function conclude(
     return;
   }
   const { data } = record;
-  const since = data.checkpoint.progressedAt ?? data.startedAt ?? Date.now();
-  if (Date.now() - since > world.settings.giveUpMs && !isTargetFault(failure.code)) {
+  // Counted from the first failure in a row; a fault of the target is not the job's to be counted.
+  const { progressedAt } = data.checkpoint;
+  const since = Math.max(data.failingSince ?? Date.now(), progressedAt ?? 0);
+  const failingSince = isTargetFault(failure.code) ? null : since;
+  if (Date.now() - since > world.settings.giveUpMs && failingSince !== null) {
     const gaveUp = new FerryError(
       'GAVE_UP',
       `nothing moved since ${new Date(since).toISOString()}; the last failure: ${failure.message}`,
@@ -164,13 +168,23 @@ async function conclude(
   const attempts = data.attempts + 1;
   const delayMs = delayOf(failure, attempts);
   const retryAt = Date.now() + delayMs;
-  record.note({ attempts, retryAt, error: toJobError(failure, data.request, false) });
+  const error = toJobError(failure, data.request, false);
+  record.note({ attempts, retryAt, failingSince, error });
   await lease.close();
   world.log.warn(
     { job: job.id, code: failure.code, delayMs },
     `${failure.message}; tried again in ${Math.round(delayMs / 1000)} s`,
   );
   await job.moveToDelayed(retryAt, token);
+}
+
+/** The last beat of a run that died knows more than the checkpoint. */
+function progressBefore(
+  job: Job,
+  checkpoint: Checkpoint,
+): Pick<JobProgress, 'files' | 'bytesResent'> {
+  const { files = [], bytesResent = 0 } = (job.progress ?? {}) as Partial<JobProgress>;
+  return { files, bytesResent: Math.max(bytesResent, checkpoint.bytesResent) };
 }
 
 /** A fault of the target is everybody's, and asking often may lock an account. */
@@ -195,8 +209,16 @@ class JobRecord {
   }
 
   async save(patch: Partial<JobData>): Promise<void> {
-    this.data = { ...this.data, ...patch };
-    await this.#lease.save(this.data);
+    const before = this.data;
+    this.data = { ...before, ...patch };
+    try {
+      await this.#lease.save(this.data);
+    } catch (error) {
+      // What was refused must not be stored by a later beat, for it will be acted on otherwise.
+      const undone = Object.keys(patch).map((key) => [key, before[key as keyof JobData]]);
+      this.note(Object.fromEntries(undone));
+      throw error;
+    }
   }
 
   patchCheckpoint(patch: Partial<Checkpoint>): Partial<JobData> {

@@ -28,7 +28,7 @@ export interface Counts {
 const DEFAULT_PRIORITY = 1_000;
 const BULK = 500;
 /** A place that was taken, but whose job is not there yet, belongs to a command that is at it. */
-const CLAIM_GRACE_MS = 5_000;
+const CLAIM_GRACE_MS = 15_000;
 
 /** The producers' side of the queues: puts jobs in, looks at them, says what should become of them. */
 export class UploadQueues {
@@ -113,7 +113,7 @@ export class UploadQueues {
       const made = await this.#queue(target).addBulk(
         some.map(({ request, id }) => ({
           name: request.name,
-          data: newJobData(request),
+          data: newJobData(request, startAt?.getTime()),
           opts: { ...opts, jobId: id },
         })),
       );
@@ -205,12 +205,13 @@ export class UploadQueues {
         hint: 'The same upload was enqueued again after this one had failed.',
       });
     }
-    await claimPlaces(this.#redis, [{ key, seen, id }]);
+    const [winner] = await claimPlaces(this.#redis, [{ key, seen, id }]);
+    if (winner?.id !== id) return this.#retryOne(id, await this.get(id)); // somebody was quicker
     await this.#redis.hdel(
       this.#queue(job.queueName.slice('upload-'.length)).toKey(id),
       WISH_FIELD,
     );
-    await job.updateData({ ...data, verdict: null, error: null });
+    await job.updateData({ ...data, verdict: null, error: null, failingSince: null });
     await job.retry('failed', { resetAttemptsMade: true, resetAttemptsStarted: true });
   }
 
@@ -234,7 +235,7 @@ export class UploadQueues {
 
   async #findJob(id: string): Promise<Job | undefined> {
     const target = targetOfJob(id);
-    return target === '' ? undefined : this.#queue(target).getJob(id);
+    return /^[\w-]+$/.test(target) ? this.#queue(target).getJob(id) : undefined;
   }
 
   #queue(target: string): Queue {

@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { classify, type FerryError } from '../errors.ts';
+import { classify, type FerryError, isTargetFault } from '../errors.ts';
 
 const FIRST_DELAY_MS = 1_000;
 const LONGEST_DELAY_MS = 30_000;
+const TARGET_FAULT_TRIES = 2;
 
 /**
  * How long to wait before the n-th repetition (counted from 1): the server's wish, or about 1 s
@@ -57,6 +58,8 @@ export class Patience {
     const error = classify(failure);
     if (error.kind === 'permanent' || error.kind === 'cancelled') throw error;
     this.#fruitless += 1;
+    // A fault of the target is everybody's: asking again soon helps only against a hiccup.
+    if (isTargetFault(error.code) && this.#fruitless > TARGET_FAULT_TRIES) throw error;
     const { limitMs, firstDelayMs = FIRST_DELAY_MS, onRetry } = this.#options;
     const delayMs = retryDelayMs(this.#fruitless, error, { firstMs: firstDelayMs });
     if (performance.now() - this.#since + delayMs > limitMs) throw error;

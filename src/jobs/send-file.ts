@@ -2,6 +2,7 @@ import { classify, FerryError } from '../errors.ts';
 import { readBlocks } from '../source/blocks.ts';
 import type { ByteSource } from '../source/byte-source.ts';
 import { type DigestCheck, DigestWatch } from '../source/digest-watch.ts';
+import { orAborted } from '../vcd/api.ts';
 import type { EntityState, WantedFile } from '../vcd/entity.ts';
 import { nextRange, type Range } from './chunks.ts';
 import { readEntity } from './follow.ts';
@@ -104,6 +105,8 @@ class FileTransfer {
     deps.meter.kept(href, offset);
     this.#assertPlausible(wanted);
     if (offset === source.size && source.size > 0) return undefined;
+    // Of an empty file no block ever passes by the watch.
+    if (source.size === 0) await this.#watch?.verdict();
 
     const holdBack = this.troubled || (this.#watch?.behindBytes ?? 0) > FAR_BEHIND_BYTES;
     const range = nextRange(offset, { size: source.size, chunkBytes: deps.chunks.bytes, holdBack });
@@ -135,7 +138,8 @@ class FileTransfer {
 
   /** Decides before the last byte: after it the server imports what it has. */
   async #readyForLastByte(offset: number): Promise<WantedFile | undefined> {
-    await this.#watch?.verdict();
+    const { signal } = this.upload.context;
+    if (this.#watch) await orAborted(this.#watch.verdict(), signal);
     const fresh = await this.untilSteady();
     return fresh?.bytesTransferred === offset ? undefined : fresh;
   }
@@ -144,7 +148,7 @@ class FileTransfer {
     const { deps, context } = this.upload;
     const { source } = this.#sending;
     if (wanted.uploadHref === undefined) {
-      throw new FerryError('TRANSFER_EXPIRED', `the server shows no address for ${wanted.name}`);
+      throw new FerryError('TRANSFER_REFUSED', `the server shows no address for ${wanted.name}`);
     }
     let fault: unknown;
     const body = this.#body(range, (error) => {

@@ -84,6 +84,12 @@ export interface Upload {
   readonly context: CallContext;
 }
 
+/** An upload whose image is open. */
+export interface OpenUpload extends Upload {
+  /** Which state of which files is being uploaded: two states are never mixed. */
+  readonly content: string;
+}
+
 export interface UploadResult {
   readonly catalogItem: string;
   readonly entity: string;

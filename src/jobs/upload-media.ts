@@ -3,11 +3,11 @@ import { addHrefOf, claimItem } from './claim-item.ts';
 import { finish, untilImported } from './finish.ts';
 import { untilEntity } from './follow.ts';
 import { sendFile } from './send-file.ts';
-import type { Upload, UploadResult } from './upload-deps.ts';
+import type { OpenUpload, UploadResult } from './upload-deps.ts';
 
 /** Uploads an ISO or any other file (guide, "Upload a Media Image"). As `uploadPackage`, without a descriptor. */
 export async function uploadMedia(
-  upload: Upload,
+  upload: OpenUpload,
   { file, assertUnchanged }: MediaImage & Pick<OpenImage, 'assertUnchanged'>,
 ): Promise<UploadResult> {
   const { deps, request, context, token } = upload;
@@ -21,7 +21,8 @@ export async function uploadMedia(
         description,
         size: file.size,
         imageType: /\.iso$/i.test(request.path) ? 'iso' : undefined,
-        operationKey: token.replaceAll(/[^\w-]/g, ''),
+        // The same key again would give the old item back.
+        operationKey: `${token.replaceAll(/[^\w-]/g, '')}-${deps.checkpoint.current.restarts}`,
       },
       context,
     ),

@@ -7,7 +7,7 @@ import { finish, untilImported } from './finish.ts';
 import { untilEntity } from './follow.ts';
 import type { OwnItem } from './job-data.ts';
 import { findWanted, sendFile } from './send-file.ts';
-import type { Upload, UploadResult } from './upload-deps.ts';
+import type { OpenUpload, Upload, UploadResult } from './upload-deps.ts';
 
 /**
  * Uploads an OVF package: finds the item that this job began or creates one, sends the descriptor,
@@ -16,7 +16,7 @@ import type { Upload, UploadResult } from './upload-deps.ts';
  * has (guide, "Upload an OVF Package to Create a vApp Template").
  */
 export async function uploadPackage(
-  upload: Upload,
+  upload: OpenUpload,
   image: OvfPackage & Pick<OpenImage, 'assertUnchanged'>,
 ): Promise<UploadResult> {
   const { deps, request, context } = upload;
@@ -55,8 +55,8 @@ async function sendDescriptor(upload: Upload, item: OwnItem, image: OvfPackage):
     const wanted = await untilEntity(upload, item, (entity) => {
       if (entity.files.length === 0) return entity.status > 0 ? 'described' : undefined;
       const file = findDescriptorFile(entity, image);
-      const missing = file !== undefined && file.bytesTransferred < image.descriptor.length;
-      return missing && file.uploadHref !== undefined ? file : 'described';
+      if (!file || file.bytesTransferred >= image.descriptor.length) return 'described';
+      return file.uploadHref === undefined ? undefined : file; // its address may come later
     });
     if (wanted === 'described') return;
     deps.assertOwned();
@@ -74,6 +74,7 @@ async function sendDescriptor(upload: Upload, item: OwnItem, image: OvfPackage):
 function untilLinked(upload: Upload, item: OwnItem, image: OvfPackage): Promise<EntityState> {
   return untilEntity(upload, item, (entity) => {
     if (entity.status > 0 || entity.files.length === 0) return entity;
+    assertNothingElseWanted(entity, image);
     const linked = image.files.every(({ href, size }) => {
       const file = findWanted(entity, href);
       return (
@@ -100,7 +101,6 @@ async function sendFiles(
     for (const { href, size } of image.files) deps.meter.kept(href, size);
     return;
   }
-  assertNothingElseWanted(entity, image);
   const waiting = [...image.files];
   const failed = new AbortController();
   const signal = AbortSignal.any([upload.context.signal, failed.signal]);

@@ -159,10 +159,19 @@ function checkMember(
   }
   if (type !== 'file' && type !== 'contiguous-file') return undefined;
   const plain = name.replace(/^(\.\/+)+/, '');
-  const base = plain.split('/').at(-1) ?? '';
-  // What macOS puts beside the real files.
-  if (base.startsWith('._') || plain.startsWith('__MACOSX/')) return undefined;
+  if (plain.startsWith('/') || plain.split('/').includes('..')) {
+    throw new FerryError('PACKAGE_UNSAFE', `${source.name}: ${name} leads out of the package`, {
+      facts: { member: name },
+    });
+  }
+  if (isJunk(plain)) return undefined;
   return { name: plain, start, size: bytes };
+}
+
+/** What macOS and some tars put beside the real files. */
+export function isJunk(name: string): boolean {
+  const base = name.split('/').at(-1) ?? '';
+  return base.startsWith('._') || /^(__MACOSX|PaxHeaders[^/]*)\//.test(name);
 }
 
 function cutShort(source: ByteSource, where: string): FerryError {

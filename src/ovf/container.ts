@@ -3,7 +3,7 @@ import { dirname, join, sep } from 'node:path';
 import { FerryError } from '../errors.ts';
 import type { ByteSource } from '../source/byte-source.ts';
 import { LocalFile } from '../source/local-file.ts';
-import { type ArchiveMember, indexArchive, memberSource } from './archive.ts';
+import { type ArchiveMember, indexArchive, isJunk, memberSource } from './archive.ts';
 
 /** Where a package's files come from: an archive, or a folder. Names use `/`. */
 export interface Container {
@@ -12,6 +12,8 @@ export interface Container {
   readonly warnings: readonly string[];
   /** Bytes of the member with exactly this name. */
   open(name: string): Promise<ByteSource>;
+  /** The files on disk that were opened so far. */
+  opened(): LocalFile[];
   /** @throws FerryError SOURCE_CHANGED if any file that was opened was changed since */
   assertUnchanged(): Promise<void>;
   close(): Promise<void>;
@@ -39,6 +41,7 @@ export async function openArchive(file: LocalFile): Promise<Container> {
       }
       return memberSource(file, member);
     },
+    opened: () => [file],
     assertUnchanged: () => file.assertUnchanged(),
     close: () => file.close(),
   };
@@ -49,7 +52,7 @@ export async function openFolder(descriptorPath: string): Promise<Container> {
   const folder = await realpath(dirname(descriptorPath));
   const opened = new Map<string, LocalFile>();
   return {
-    names: await readdir(folder),
+    names: (await readdir(folder)).filter((name) => !isJunk(name)),
     warnings: [],
     async open(name) {
       const known = opened.get(name);
@@ -67,6 +70,7 @@ export async function openFolder(descriptorPath: string): Promise<Container> {
       opened.set(name, file);
       return file;
     },
+    opened: () => [...opened.values()],
     async assertUnchanged() {
       for (const file of opened.values()) await file.assertUnchanged();
     },

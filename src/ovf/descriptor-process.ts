@@ -12,6 +12,9 @@ process.once('message', (encoded: string) => {
 });
 
 function answer(bytes: Buffer): DescriptorAnswer {
+  if (/^\s*<(!doctype html|html)\b/i.test(bytes.subarray(0, 200).toString('latin1'))) {
+    return { ok: false, reason: 'is an HTML page, not an OVF envelope' };
+  }
   try {
     const text = decodeXml(bytes);
     return { ok: true, facts: parseDescriptor(text), text };

@@ -56,17 +56,19 @@ export function parseDescriptor(text: string): DescriptorFacts {
 }
 
 function parseFile(file: XmlElement): FileReference {
+  const ovf = (name: string): string | undefined =>
+    file.attribute(name, (namespace) => namespace === '' || namespace in VERSIONS);
   return {
-    id: file.attribute('id') ?? '',
-    href: file.attribute('href') ?? '',
-    size: wholeNumber(file.attribute('size')),
-    chunkBytes: wholeNumber(file.attribute('chunkSize')),
-    compression: file.attribute('compression'),
+    id: ovf('id') ?? '',
+    href: ovf('href') ?? '',
+    size: wholeNumber(ovf('size')),
+    chunkBytes: wholeNumber(ovf('chunkSize')),
+    compression: ovf('compression'),
   };
 }
 
 function wholeNumber(text: string | undefined): number | undefined {
-  if (text === undefined || !/^\s*\d{1,16}\s*$/.test(text)) return undefined;
+  if (text === undefined || !/^\d{1,16}$/.test(text)) return undefined;
   return Number(text);
 }
 
@@ -82,7 +84,9 @@ function problemsOf(root: XmlElement, files: readonly FileReference[]): string[]
       );
     }
   }
-  if (root.descendants('VirtualSystem').length === 0) problems.push('it has no VirtualSystem');
+  // 0.9 calls it Content and gives its kind as a type.
+  const systems = [...root.descendants('VirtualSystem'), ...root.children('Content')];
+  if (systems.length === 0) problems.push('it has no VirtualSystem');
   return problems;
 }
 
@@ -93,23 +97,36 @@ function problemsOf(root: XmlElement, files: readonly FileReference[]): string[]
  * @param sizes bytes by position in References; undefined leaves a File as it is
  */
 export function withFileSizes(text: string, sizes: readonly (number | undefined)[]): string {
+  const prefixes = ovfPrefixes(text);
+  const isOvf = (name: string, local: string): boolean =>
+    name === local || prefixes.some((prefix) => name === `${prefix}:${local}`);
   let corrected = '';
   let copied = 0;
   for (const [i, tag] of fileTags(text).entries()) {
     const size = sizes[i];
     if (size === undefined) continue;
-    const present = tag.attributes.find(({ name }) => localName(name) === 'size');
+    const present = tag.attributes.find(({ name }) => isOvf(name, 'size'));
     if (present) {
       corrected += text.slice(copied, present.start) + size;
       copied = present.end;
     } else {
-      const href = tag.attributes.find(({ name }) => localName(name) === 'href')?.name ?? '';
+      const href = tag.attributes.find(({ name }) => isOvf(name, 'href'))?.name ?? '';
       const prefix = href.slice(0, href.indexOf(':') + 1);
       corrected += `${text.slice(copied, tag.nameEnd)} ${prefix}size="${size}"`;
       copied = tag.nameEnd;
     }
   }
   return corrected + text.slice(copied);
+}
+
+/** The prefixes that the root binds to an OVF namespace: other vendors have sizes of their own. */
+function ovfPrefixes(text: string): string[] {
+  for (const { attributes } of scanXml(text)) {
+    return attributes
+      .filter(({ name, value }) => name.startsWith('xmlns:') && value in VERSIONS)
+      .map(({ name }) => name.slice('xmlns:'.length));
+  }
+  return [];
 }
 
 /** The tags of the Files in the first References below the root, in order. */

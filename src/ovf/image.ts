@@ -1,8 +1,10 @@
+import { createHash } from 'node:crypto';
 import { readdir, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { FerryError } from '../errors.ts';
 import type { ByteSource } from '../source/byte-source.ts';
 import { type FileIdentity, fileError, identityOfFile, LocalFile } from '../source/local-file.ts';
+import { isJunk } from './archive.ts';
 import { type Container, openArchive, openFolder } from './container.ts';
 import { findDescriptor, type OvfPackage, type PackageOptions, readPackage } from './package.ts';
 
@@ -17,6 +19,8 @@ export interface MediaImage {
 export type OpenImage = (OvfPackage | MediaImage) & {
   /** Of the file that stands for the image, when it was opened. */
   readonly identity: FileIdentity;
+  /** Another one whenever any of its files is another or was written to. */
+  readonly fingerprint: string;
   /** @throws FerryError SOURCE_CHANGED */
   assertUnchanged(): Promise<void>;
   close(): Promise<void>;
@@ -66,7 +70,9 @@ function assertPackageName(file: string): void {
 }
 
 async function onlyPackageIn(folder: string): Promise<string> {
-  const found = (await readdir(folder)).filter((name) => /\.(ova|ovf)$/i.test(name)).sort();
+  const found = (await readdir(folder))
+    .filter((name) => /\.(ova|ovf)$/i.test(name) && !isJunk(name))
+    .sort();
   const [only] = found;
   if (only === undefined) {
     throw new FerryError('PACKAGE_INCOMPLETE', `${folder} holds no .ova and no .ovf`, {
@@ -103,6 +109,7 @@ export async function openImage(
     return {
       ...content,
       identity: file.identity,
+      fingerprint: fingerprintOf(opened.opened()),
       assertUnchanged: () => opened.assertUnchanged(),
       close: () => opened.close(),
     };
@@ -117,10 +124,16 @@ function openMedia(file: LocalFile): OpenImage {
     kind: 'media',
     file,
     identity: file.identity,
+    fingerprint: fingerprintOf([file]),
     warnings: [],
     assertUnchanged: () => file.assertUnchanged(),
     close: () => file.close(),
   };
+}
+
+function fingerprintOf(files: readonly LocalFile[]): string {
+  const states = files.map(({ name, identity: { size, mtimeMs } }) => [name, size, mtimeMs]);
+  return createHash('sha256').update(JSON.stringify(states.sort())).digest('base64url');
 }
 
 async function openContainer(file: LocalFile): Promise<{ opened: Container; descriptor: string }> {

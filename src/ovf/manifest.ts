@@ -20,11 +20,14 @@ export interface Manifest {
  * OpenSSL 3's `SHA2-256(f)= `, any case, CRLF, parentheses in the name.
  */
 const LINE = /^\s*SHA-?(?:2-)?(1|224|256|384|512)\s*\((.+)\)\s*=\s*([0-9a-f]+)\s*$/i;
+/** Looks like a digest, but is none that we understand. */
+const ALIKE = /^\s*[a-z0-9/-]{2,20}\s*\(.+\)\s*=/i;
 const HEX_DIGITS = { 1: 40, 224: 56, 256: 64, 384: 96, 512: 128 } as const;
 
 /**
- * Parses a manifest. Blank lines and junk are passed over with a warning; a line that is a digest of
- * the wrong length is an error, because to skip it would be to verify less than was promised.
+ * Parses a manifest. Blank lines and junk are passed over with a warning; what looks like a digest and
+ * can't be read, and a manifest without any digest, are errors: to skip them would be to verify less
+ * than was promised.
  *
  * @param own the manifest's own name: some tools list it in itself, with the digest of nothing
  * @throws FerryError MANIFEST_INVALID
@@ -36,30 +39,40 @@ export function parseManifest(bytes: Uint8Array, own: string): Manifest {
     .split(/\r\n|\n|\r/)
     .entries()) {
     if (line.trim() === '') continue;
-    const [, bits, name, digest] = LINE.exec(line) ?? [];
-    if (bits === undefined || name === undefined || digest === undefined) {
-      warnings.push(`${own} line ${i + 1} is not a digest and was passed over`);
-      continue;
-    }
-    const wanted = HEX_DIGITS[Number(bits) as keyof typeof HEX_DIGITS];
-    if (digest.length !== wanted) {
-      throw new FerryError(
-        'MANIFEST_INVALID',
-        `${own} line ${i + 1}: a SHA-${bits} digest has ${wanted} digits, this one has ${digest.length}`,
-        { facts: { member: own, line: i + 1 } },
-      );
-    }
-    if (baseName(name) === baseName(own)) continue;
-    entries.push({
-      algorithm: `sha${bits}` as ManifestEntry['algorithm'],
-      name: name.trim().replace(/^(\.\/)+/, ''),
-      digest: digest.toLowerCase(),
-    });
+    const entry = parseLine(line, own, i + 1);
+    if (entry) entries.push(entry);
+    else warnings.push(`${own} line ${i + 1} is not a digest and was passed over`);
   }
-  return { entries, warnings };
+  if (entries.length === 0) {
+    throw new FerryError('MANIFEST_INVALID', `${own} holds no digest`, { facts: { member: own } });
+  }
+  return { entries: entries.filter(({ name }) => name !== baseName(own)), warnings };
+}
+
+function parseLine(line: string, own: string, number: number): ManifestEntry | undefined {
+  const fault = (what: string): FerryError =>
+    new FerryError('MANIFEST_INVALID', `${own} line ${number}: ${what}`, {
+      facts: { member: own, line: number },
+    });
+  const [, bits, name, digest] = LINE.exec(line) ?? [];
+  if (bits === undefined || name === undefined || digest === undefined) {
+    if (ALIKE.test(line)) throw fault('this digest is of no kind that is known here');
+    return undefined;
+  }
+  const wanted = HEX_DIGITS[Number(bits) as keyof typeof HEX_DIGITS];
+  if (digest.length !== wanted) {
+    throw fault(`a SHA-${bits} digest has ${wanted} digits, this one has ${digest.length}`);
+  }
+  return {
+    algorithm: `sha${bits}` as ManifestEntry['algorithm'],
+    name: name.replace(/^"(.*)"$/, '$1').replace(/^(\.\/)+/, ''),
+    digest: digest.toLowerCase(),
+  };
 }
 
 function decode(bytes: Uint8Array): string {
+  if (bytes[0] === 0xff && bytes[1] === 0xfe) return new TextDecoder('utf-16le').decode(bytes);
+  if (bytes[0] === 0xfe && bytes[1] === 0xff) return new TextDecoder('utf-16be').decode(bytes);
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
   } catch {
@@ -68,5 +81,5 @@ function decode(bytes: Uint8Array): string {
 }
 
 function baseName(name: string): string {
-  return name.trim().split('/').at(-1) ?? name;
+  return name.split('/').at(-1) ?? name;
 }

@@ -5,6 +5,7 @@ import { DESCRIPTOR_LIMITS } from '../xml.ts';
 import type { Container } from './container.ts';
 import { type DescriptorFacts, withFileSizes } from './descriptor.ts';
 import { type Manifest, parseManifest } from './manifest.ts';
+import { isAlike } from './names.ts';
 import { readDescriptor } from './read-descriptor.ts';
 import { type PackageFile, resolveReference } from './references.ts';
 
@@ -51,7 +52,7 @@ export async function readPackage(
   const { text, facts } = await readDescriptor(original, descriptorName);
   const manifestName = findManifest(container, descriptorName, folder);
   const manifest = await readManifest(container, manifestName, options);
-  verifyDescriptor(original, descriptorName.slice(folder.length), manifest);
+  verifyDescriptor(original, [descriptorName, descriptorName.slice(folder.length)], manifest);
 
   const problems: FerryError[] = [];
   const files: PackageFile[] = [];
@@ -71,7 +72,7 @@ export async function readPackage(
   return {
     kind: 'ovf',
     descriptorName,
-    descriptor: corrected ? encodeLike(original, withFileSizes(text, sizes)) : original,
+    descriptor: corrected ? encode(withFileSizes(text, sizes)) : original,
     descriptorCorrected: corrected,
     version: facts.version,
     virtualSystems: facts.virtualSystems,
@@ -80,7 +81,10 @@ export async function readPackage(
     warnings: [
       ...container.warnings,
       ...manifest.warnings,
-      ...warningsOf(facts, files, manifest, options),
+      ...warningsOf(facts, files),
+      ...(options.verify === 'full'
+        ? unverified(container, { files, manifest, manifestName, descriptorName, folder })
+        : []),
     ],
     problems,
   };
@@ -107,7 +111,7 @@ async function readSmall(container: Container, name: string, maxBytes: number): 
   if (source.size > maxBytes) {
     throw new FerryError(
       'PACKAGE_UNSUPPORTED',
-      `${name} has ${source.size} bytes, over the ${maxBytes} that vCD accepts`,
+      `${name} has ${source.size} bytes; at most ${maxBytes} are read`,
       {
         facts: { member: name },
       },
@@ -142,9 +146,10 @@ async function readManifest(
   return parseManifest(await readSmall(container, name, MAX_MANIFEST_BYTES), name);
 }
 
-function verifyDescriptor(bytes: Buffer, name: string, { entries }: Manifest): void {
+function verifyDescriptor(bytes: Buffer, names: readonly string[], { entries }: Manifest): void {
+  const [name = ''] = names;
   for (const entry of entries) {
-    if (entry.name !== name) continue;
+    if (!isAlike(entry.name, names)) continue;
     const actual = createHash(entry.algorithm).update(bytes).digest('hex');
     if (actual === entry.digest) continue;
     throw new FerryError(
@@ -155,34 +160,59 @@ function verifyDescriptor(bytes: Buffer, name: string, { entries }: Manifest): v
   }
 }
 
-function encodeLike(original: Buffer, text: string): Buffer {
-  const utf16 = original[0] === 0xff && original[1] === 0xfe;
-  return utf16 ? Buffer.from(`\ufeff${text}`, 'utf16le') : Buffer.from(text, 'utf8');
+/** UTF-8, and said to be: the original may have been UTF-16. */
+function encode(text: string): Buffer {
+  const declared = /^(\s*<\?xml[^>]{0,200}?encoding\s*=\s*["'])[^"']{1,40}/;
+  return Buffer.from(text.replace(declared, '$1UTF-8'), 'utf8');
 }
 
-function warningsOf(
-  facts: DescriptorFacts,
-  files: readonly PackageFile[],
-  manifest: Manifest,
-  { verify }: PackageOptions,
-): string[] {
+function warningsOf(facts: DescriptorFacts, files: readonly PackageFile[]): string[] {
   const warnings: string[] = [];
   if (facts.version !== '1.x') {
     warnings.push(`the descriptor is OVF ${facts.version}; vCD's guide promises only 1.0 and 1.1`);
   }
-  for (const { href, size, declaredSize, checks } of files) {
-    if (declaredSize !== size) {
-      warnings.push(
-        `${href} has ${size} bytes, the descriptor says ${declaredSize ?? 'nothing'}; corrected`,
-      );
-    }
-    if (verify === 'full' && manifest.entries.length > 0 && checks.length === 0) {
+  for (const { href, size, declaredSize } of files) {
+    if (declaredSize === size) continue;
+    const said = declaredSize ?? 'nothing';
+    warnings.push(`${href} has ${size} bytes, the descriptor says ${said}; corrected`);
+  }
+  for (const id of facts.virtualSystems) {
+    if (id.length <= 13) continue;
+    warnings.push(`vCD may shorten the VM name ${id} to 13 characters and a number`);
+  }
+  return warnings;
+}
+
+interface Verified {
+  readonly files: readonly PackageFile[];
+  readonly manifest: Manifest;
+  readonly manifestName: string | undefined;
+  readonly descriptorName: string;
+  readonly folder: string;
+}
+
+/** Whatever a manifest could have vouched for and does not, and digests that vouch for nothing. */
+function unverified(
+  container: Container,
+  { files, manifest, manifestName, descriptorName, folder }: Verified,
+): string[] {
+  const warnings = container.names
+    .filter((name) => /\.mf$/i.test(name) && name !== manifestName)
+    .map((name) => `${name} does not belong to ${descriptorName} and was not used`);
+  if (manifestName === undefined) return warnings;
+  const descriptorNames = [descriptorName, descriptorName.slice(folder.length)];
+  if (!manifest.entries.some(({ name }) => isAlike(name, descriptorNames))) {
+    warnings.push(`${descriptorName} is not in the manifest, so it is sent unverified`);
+  }
+  for (const { href, checks } of files) {
+    if (checks.length === 0) {
       warnings.push(`${href} is not in the manifest, so it is sent unverified`);
     }
   }
-  for (const id of facts.virtualSystems) {
-    if (id.length > 13)
-      warnings.push(`vCD may shorten the VM name ${id} to 13 characters and a number`);
+  const used = new Set(files.flatMap(({ checks }) => checks.map(({ name }) => name)));
+  for (const { name } of manifest.entries) {
+    if (used.has(name) || isAlike(name, descriptorNames)) continue;
+    warnings.push(`the manifest has a digest of ${name}, which the descriptor does not name`);
   }
   return warnings;
 }

@@ -4,6 +4,7 @@ import type { DigestCheck } from '../source/digest-watch.ts';
 import type { Container } from './container.ts';
 import type { FileReference } from './descriptor.ts';
 import type { ManifestEntry } from './manifest.ts';
+import { findAlike, isAlike, plainName } from './names.ts';
 
 /** A file of a package as it will be sent. */
 export interface PackageFile {
@@ -82,28 +83,39 @@ async function openParts(
   }
   const parts: Part[] = [];
   for (let i = 0; i < MAX_PARTS; i += 1) {
-    const name = findName(container, folder, `${reference.href}.${String(i).padStart(9, '0')}`);
+    const name = findName(container, folder, partName(reference.href, i));
     if (name === undefined) break;
     parts.push(await openPart(container, folder, name));
   }
-  checkParts(reference, parts);
+  checkParts(reference, parts, container);
   return parts;
 }
 
-function checkParts(reference: FileReference, parts: readonly Part[]): void {
-  const next = `${reference.href}.${String(parts.length).padStart(9, '0')}`;
+function partName(href: string, i: number): string {
+  return `${href}.${String(i).padStart(9, '0')}`;
+}
+
+function checkParts(reference: FileReference, parts: readonly Part[], container: Container): void {
+  const next = partName(reference.href, parts.length);
   const total = parts.reduce((sum, { source }) => sum + source.size, 0);
-  if (parts.length === 0 || (reference.size !== undefined && total < reference.size)) {
+  // Without a size only a later part shows that one is missing.
+  const prefix = `${plainName(reference.href).split('/').at(-1)}.`;
+  const there = container.names.filter((name) => {
+    const base = name.split('/').at(-1) ?? '';
+    return base.startsWith(prefix) && /^\d{9}$/.test(base.slice(prefix.length));
+  });
+  const short = reference.size !== undefined && total < reference.size;
+  if (parts.length === 0 || short || there.length > parts.length) {
     throw new FerryError('PACKAGE_INCOMPLETE', `${next} is missing from the package`, {
       facts: { member: next },
     });
   }
-  const short = parts.slice(0, -1).find(({ source }) => source.size !== reference.chunkBytes);
-  if (short) {
+  const odd = parts.slice(0, -1).find(({ source }) => source.size !== reference.chunkBytes);
+  if (odd) {
     throw new FerryError(
       'PACKAGE_CORRUPT',
-      `${short.source.name} has ${short.source.size} bytes, but parts of ${reference.href} have ${reference.chunkBytes}`,
-      { facts: { member: short.source.name } },
+      `${odd.source.name} has ${odd.source.size} bytes, but parts of ${reference.href} have ${reference.chunkBytes}`,
+      { facts: { member: odd.source.name } },
     );
   }
 }
@@ -114,22 +126,10 @@ async function openPart(container: Container, folder: string, name: string): Pro
   return { names: [name, inFolder], source };
 }
 
-/** The literal name first, then percent-decoded once, then whatever case it is written in. */
+/** The literal name first, then percent-decoded once, then whatever is alike. */
 function findName(container: Container, folder: string, href: string): string | undefined {
-  const wanted = [href, plainName(href)].map((name) => folder + name.replace(/^(\.\/)+/, ''));
-  const exact = wanted.find((name) => container.names.includes(name));
-  if (exact !== undefined) return exact;
-  const lower = wanted.map((name) => name.toLowerCase());
-  const alike = container.names.filter((name) => lower.includes(name.toLowerCase()));
-  return alike.length === 1 ? alike[0] : undefined;
-}
-
-function plainName(href: string): string {
-  try {
-    return decodeURIComponent(href).replace(/^(\.\/)+/, '');
-  } catch {
-    return href; // a literal percent sign
-  }
+  const wanted = [href.replace(/^(\.\/)+/, ''), plainName(href)].map((name) => folder + name);
+  return findAlike(container.names, wanted);
 }
 
 function checksOf(
@@ -141,12 +141,12 @@ function checksOf(
   const checks: DigestCheck[] = [];
   const add = (names: readonly string[], start: number, end: number): void => {
     for (const { algorithm, name, digest } of entries) {
-      if (names.includes(name)) checks.push({ algorithm, start, end, expected: digest, name });
+      if (isAlike(name, names)) checks.push({ algorithm, start, end, expected: digest, name });
     }
   };
   const [only] = parts;
   if (parts.length === 1 && only) {
-    add([...new Set([href, plainName(href), ...only.names])], 0, size);
+    add([href, ...only.names], 0, size);
     return checks;
   }
   let start = 0;
@@ -154,7 +154,7 @@ function checksOf(
     add(names, start, start + source.size);
     start += source.size;
   }
-  add([href, plainName(href)], 0, size);
+  add([href], 0, size);
   return checks;
 }
 

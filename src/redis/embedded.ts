@@ -1,11 +1,12 @@
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { accessSync, constants, existsSync, mkdirSync } from 'node:fs';
+import { accessSync, constants, existsSync, lstatSync, mkdirSync, readFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { userInfo } from 'node:os';
-import { delimiter, join } from 'node:path';
+import { delimiter, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { lock } from 'proper-lockfile';
+import { check, lock } from 'proper-lockfile';
 import { FerryError } from '../errors.ts';
 import { connectPromptly, type RedisAddress } from './connect.ts';
 
@@ -32,7 +33,8 @@ function embeddedPlaces(dataDir: string): EmbeddedPlaces {
 
 /**
  * Makes sure that the private server runs, and holds a connection until the caller has one of its
- * own: the keeper stops a server that nobody is connected to. Start and stop happen under one lock.
+ * own: the keeper stops a server that nobody is connected to. Commands come and the server goes under
+ * one lock.
  *
  * @throws FerryError REDIS_UNAVAILABLE if there is no server to start, or it does not start
  */
@@ -40,42 +42,125 @@ export async function startEmbedded(
   dataDir: string,
 ): Promise<{ address: RedisAddress; release: () => void }> {
   const places = embeddedPlaces(dataDir);
-  for (const folder of [places.folder, join(places.socket, '..')]) {
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
-  }
-  const unlock = await lockEmbedded(places.folder);
   try {
-    const held = (await tryConnect(places)) ?? (await start(places));
+    for (const folder of [places.folder, dirname(places.socket)]) makeFolder(folder);
+  } catch (error) {
+    throw new FerryError(
+      'REDIS_UNAVAILABLE',
+      `the data folder ${places.folder} can't be used: ${(error as Error).message}`,
+      {
+        cause: error,
+        hint: 'Name another one with `dataDir`, or a Redis with `redis`.',
+      },
+    );
+  }
+  const unlock = await lockUsers(places.folder);
+  try {
+    const held = await connectOrStart(places);
     return { address: { socket: places.socket }, release: () => held.disconnect() };
   } finally {
     await unlock();
   }
 }
 
-/** One process at a time starts or stops the server of a folder. */
-export function lockEmbedded(folder: string): Promise<() => Promise<void>> {
+/**
+ * Makes a folder of ours alone. Who could have made it before us, on a machine of many, is not trusted.
+ */
+function makeFolder(folder: string): void {
+  let existing = folder;
+  while (!existsSync(existing)) existing = dirname(existing);
+  // Asked first: making folders below one that refuses them can go on for ever.
+  if (existing !== folder) {
+    accessSync(existing, constants.W_OK);
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+  }
+  const { uid, mode } = lstatSync(folder);
+  const own = userInfo().uid;
+  if (own >= 0 && (uid !== own || (mode & 0o077) !== 0)) {
+    throw new Error(`${folder} belongs to, or is open to, somebody else`);
+  }
+}
+
+/** Held while a command connects, and while the keeper looks whether anybody is connected. */
+export function lockUsers(folder: string): Promise<() => Promise<void>> {
   return lock(folder, {
-    lockfilePath: join(folder, 'lock'),
+    lockfilePath: join(folder, 'users.lock'),
     stale: 10_000,
     retries: { retries: 400, minTimeout: 20, maxTimeout: 100 },
   });
 }
 
+/** Held by the one keeper of a folder for as long as it lives: it alone starts servers. */
+export const KEEPER_LOCK = {
+  stale: 5_000,
+  update: 1_000,
+  path: (folder: string): string => join(folder, 'keeper.lock'),
+};
+
 type Connection = ReturnType<typeof connectPromptly>;
 
-/** A connection to a server that answers and is kept, if there is one. */
-async function tryConnect(places: EmbeddedPlaces): Promise<Connection | undefined> {
-  if (!existsSync(places.socket)) return undefined;
-  const redis = connectPromptly({ socket: places.socket }, 'ovaferry');
+async function connectOrStart(places: EmbeddedPlaces): Promise<Connection> {
+  const { folder } = places;
+  let keeper: ChildProcess | undefined;
+  const deadline = Date.now() + START_TIMEOUT_MS;
+  while (Date.now() < deadline) {
+    if (!(await isKept(folder)) && !isRunning(keeper)) {
+      // One that has ended already could not start a server; its log says why.
+      if (keeper?.exitCode) break;
+      findServer(); // says how to get one before anything is started
+      keeper = spawnKeeper(places);
+    }
+    const redis = await tryConnect(places);
+    if (redis) return redis;
+    await sleep(30);
+  }
+  throw new FerryError('REDIS_UNAVAILABLE', `the private Redis in ${folder} did not start`, {
+    hint: `See ${join(folder, 'redis.log')}.`,
+  });
+}
+
+/** A keeper that was killed leaves a lock that looks alive for some seconds; its pid tells. */
+async function isKept(folder: string): Promise<boolean> {
+  const { stale } = KEEPER_LOCK;
+  if (!(await check(folder, { lockfilePath: KEEPER_LOCK.path(folder), stale }))) return false;
+  try {
+    process.kill(Number(readFileSync(keeperPidPath(folder), 'utf8')), 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== 'ESRCH'; // not written yet: it is starting
+  }
+}
+
+export function keeperPidPath(folder: string): string {
+  return join(folder, 'keeper.pid');
+}
+
+function isRunning(child: ChildProcess | undefined): boolean {
+  return child !== undefined && child.exitCode === null && child.signalCode === null;
+}
+
+/** True if something listens at the socket, however busy it is. */
+export function isListening(socket: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const probe = connect(socket);
+    probe.once('connect', () => {
+      probe.destroy();
+      resolve(true);
+    });
+    probe.once('error', () => resolve(false));
+  });
+}
+
+/** A connection to a server that has loaded its data. */
+async function tryConnect({ socket }: EmbeddedPlaces): Promise<Connection | undefined> {
+  if (!(await isListening(socket))) return undefined;
+  const redis = connectPromptly({ socket }, 'ovaferry');
   try {
     await new Promise<void>((resolve, reject) => {
       redis.once('ready', resolve);
       redis.once('error', reject);
       setTimeout(reject, 2_000).unref();
     });
-    // Its keeper may have been killed: then it gets a new one.
-    const clients = String(await redis.client('LIST'));
-    if (!clients.includes(`name=${KEEPER_NAME}`)) spawnKeeper(places);
     return redis;
   } catch {
     redis.disconnect();
@@ -83,21 +168,7 @@ async function tryConnect(places: EmbeddedPlaces): Promise<Connection | undefine
   }
 }
 
-async function start(places: EmbeddedPlaces): Promise<Connection> {
-  findServer(); // says how to get one before anything is started
-  spawnKeeper(places);
-  const deadline = Date.now() + START_TIMEOUT_MS;
-  while (Date.now() < deadline) {
-    await sleep(30);
-    const redis = await tryConnect(places);
-    if (redis) return redis;
-  }
-  throw new FerryError('REDIS_UNAVAILABLE', `the private Redis in ${places.folder} did not start`, {
-    hint: `See ${join(places.folder, 'redis.log')}.`,
-  });
-}
-
-function spawnKeeper({ folder, socket }: EmbeddedPlaces): void {
+function spawnKeeper({ folder, socket }: EmbeddedPlaces): ChildProcess {
   const keeper = fileURLToPath(new URL('./keeper.js', import.meta.url));
   const child = spawn(process.execPath, [keeper, folder, socket], {
     detached: true,
@@ -106,6 +177,7 @@ function spawnKeeper({ folder, socket }: EmbeddedPlaces): void {
     env: { PATH: process.env['PATH'] ?? '' }, // it outlives us and needs none of our secrets
   });
   child.unref();
+  return child;
 }
 
 /** @throws FerryError REDIS_UNAVAILABLE saying how to get a server */

@@ -1,37 +1,60 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { lock } from 'proper-lockfile';
 import { connectPromptly } from './connect.ts';
-import { findServer, KEEPER_NAME, lockEmbedded } from './embedded.ts';
+import {
+  findServer,
+  isListening,
+  KEEPER_LOCK,
+  KEEPER_NAME,
+  keeperPidPath,
+  lockUsers,
+} from './embedded.ts';
 
 /**
  * The process beside a private Redis: starts it, starts it again if it dies, and stops it once
- * nobody has been connected for a while, also where the last user was killed.
+ * nobody has been connected for a while, also where the last user was killed. There is one keeper for
+ * a folder, by a lock that it holds for life, so that two servers never write one folder.
  */
 const LOOK_MS = 500;
 const IDLE_LOOKS = 6;
+/** So many starts in a row without a server that can be used, and the folder is given up. */
+const MAX_STARTS = 5;
 
 type Connection = ReturnType<typeof connectPromptly>;
 
 async function keep(folder: string, socket: string): Promise<void> {
   const redis = connectPromptly({ socket }, KEEPER_NAME);
   let server: ChildProcess | undefined;
+  let starts = 0;
   let idle = 0;
-  for (;;) {
-    // One that answers already was left behind by a keeper that was killed.
-    const gone = !server || server.exitCode !== null || server.signalCode !== null;
-    if (gone && !isReady(redis)) {
-      await sleep(100);
-      if (!isReady(redis)) server = startServer(folder, socket);
+  try {
+    for (;;) {
+      if (!existsSync(folder)) return; // the data are gone, and nobody can come any more
+      if (isReady(redis)) starts = 0;
+      // One that listens already was left behind by a keeper that was killed.
+      if (!isRunning(server) && !(await isListening(socket))) {
+        if (starts >= MAX_STARTS) throw new Error('the server does not stay up');
+        server = startServer(folder, socket);
+        starts += 1;
+      }
+      await sleep(LOOK_MS);
+      idle = (await users(redis)) === 0 ? idle + 1 : 0;
+      if (idle >= IDLE_LOOKS && (await stopIfUnused(redis, folder))) return;
     }
-    await sleep(LOOK_MS);
-    idle = (await users(redis)) === 0 ? idle + 1 : 0;
-    if (idle >= IDLE_LOOKS && (await stopIfUnused(redis, folder))) break;
+  } finally {
+    redis.disconnect();
+    server?.kill('SIGTERM');
   }
-  redis.disconnect();
 }
 
 function isReady(redis: Connection): boolean {
   return redis.status === 'ready';
+}
+
+function isRunning(server: ChildProcess | undefined): boolean {
+  return server !== undefined && server.exitCode === null && server.signalCode === null;
 }
 
 function startServer(folder: string, socket: string): ChildProcess {
@@ -64,7 +87,7 @@ async function users(redis: Connection): Promise<number | undefined> {
 }
 
 async function stopIfUnused(redis: Connection, folder: string): Promise<boolean> {
-  const unlock = await lockEmbedded(folder);
+  const unlock = await lockUsers(folder);
   try {
     if ((await users(redis)) !== 0) return false;
     // The connection ends with the server, so there is no answer to wait for.
@@ -77,5 +100,25 @@ async function stopIfUnused(redis: Connection, folder: string): Promise<boolean>
 }
 
 const [folder = '', socket = ''] = process.argv.slice(2);
-await keep(folder, socket);
-process.exit(0);
+try {
+  const { stale, update } = KEEPER_LOCK;
+  await lock(folder, {
+    lockfilePath: KEEPER_LOCK.path(folder),
+    stale,
+    update,
+    // The lock of one that was killed takes some seconds to look dead.
+    retries: { retries: 40, minTimeout: 200, maxTimeout: 200 },
+    // After a long sleep another keeper may have taken over; it then has the server, too.
+    onCompromised: () => process.exit(0),
+  });
+  writeFileSync(keeperPidPath(folder), String(process.pid));
+} catch {
+  process.exit(0); // there is a keeper already
+}
+try {
+  await keep(folder, socket);
+  process.exitCode = 0;
+} catch {
+  process.exitCode = 1;
+}
+process.exit();

@@ -84,7 +84,7 @@ async function serve(
   const { method = '', url = '' } = request;
   const own = url.startsWith('/_simulator/');
   const logged: LoggedRequest = { method, path: url, headers: flat(request.headers), status: 0 };
-  if (!own) world.requests.push(logged);
+  if (!own) world.log(logged);
   response.once('finish', () => {
     logged.status = response.statusCode;
   });

@@ -32,7 +32,8 @@ export function createSink({ store, entityId, name, algorithms, keep }: SinkOpti
   if (store !== 'discard') {
     const folder = join(store, entityId);
     mkdirSync(folder, { recursive: true });
-    file = open(join(folder, encodeURIComponent(name)), 'w');
+    file = open(join(folder, encodeURIComponent(name).slice(0, 200)), 'w');
+    file.catch(() => undefined); // a write that needs it fails, and with it the request
   }
   return {
     get stored() {

@@ -89,8 +89,16 @@ export function parseRequest(body: Buffer, rootName: string): libxmljs.Element {
   return root;
 }
 
+/** As Java's parser does: by the byte order mark, else UTF-8. */
+function decode(body: Buffer): string {
+  const [a, b] = body;
+  if (a === 0xff && b === 0xfe) return new TextDecoder('utf-16le').decode(body);
+  if (a === 0xfe && b === 0xff) return new TextDecoder('utf-16be').decode(body);
+  return new TextDecoder('utf-8').decode(body);
+}
+
 export function parseSafely(body: Buffer): libxmljs.Document {
-  const text = body.toString('utf8').replace(/^\ufeff/, '');
+  const text = decode(body);
   if (/<!(DOCTYPE|ENTITY)/i.test(text)) throw badRequest('Bad request\n - DOCTYPE is disallowed');
   try {
     return libxmljs.parseXml(text, { nonet: true });

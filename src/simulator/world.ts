@@ -33,6 +33,7 @@ export interface LoggedRequest {
 }
 
 const MINUTE = 60_000;
+const MAX_LOGGED = 20_000;
 
 /** Everything that the simulated vCD knows. */
 export class World {
@@ -75,6 +76,12 @@ export class World {
       ],
       { idleMs: sessionIdleMs, absoluteMs: sessionAbsoluteMs },
     );
+  }
+
+  /** The last ones alone: a simulator may run for weeks. */
+  log(request: LoggedRequest): void {
+    this.requests.push(request);
+    if (this.requests.length > MAX_LOGGED) this.requests.splice(0, MAX_LOGGED / 2);
   }
 
   *items(): Generator<Item> {

@@ -31,7 +31,8 @@ function escapeXml(text: string): string {
     .replaceAll('&', '&amp;')
     .replaceAll('<', '&lt;')
     .replaceAll('>', '&gt;')
-    .replaceAll('"', '&quot;');
+    .replaceAll('"', '&quot;')
+    .replaceAll(/[\t\n\r]/g, (char) => `&#${char.charCodeAt(0)};`);
 }
 
 /** MIME types of the API, without their `application/vnd.vmware.vcloud.` and `+xml`. */

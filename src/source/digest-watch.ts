@@ -33,6 +33,7 @@ export class DigestWatch {
   #catchingUp: Promise<void> | undefined;
   #verdict: Promise<void> | undefined;
   #failure: Error | undefined;
+  #closed = false;
 
   constructor(source: ByteSource, checks: readonly DigestCheck[]) {
     this.#source = source;
@@ -80,13 +81,14 @@ export class DigestWatch {
   }
 
   async close(): Promise<void> {
-    this.#limit = 0;
+    this.#closed = true;
     await this.#thread.terminate();
   }
 
   async #decide(): Promise<void> {
     this.#limit = this.#source.size;
     while (this.#taken < this.#source.size) {
+      if (this.#closed) throw new Error('the digest watch was closed');
       this.#catchUp();
       await this.#catchingUp;
     }
@@ -111,7 +113,7 @@ export class DigestWatch {
 
   async #readBehind(): Promise<void> {
     const block = Buffer.from(new SharedArrayBuffer(1024 * 1024));
-    while (this.#taken < this.#limit) {
+    while (this.#taken < this.#limit && !this.#closed) {
       const start = this.#taken;
       const bytes = block.subarray(0, Math.min(block.length, this.#limit - start));
       await this.#source.read(bytes, start);

@@ -1,4 +1,4 @@
-import { type FileHandle, open, stat } from 'node:fs/promises';
+import { constants, type FileHandle, open, stat } from 'node:fs/promises';
 import { FerryError } from '../errors.ts';
 import type { ByteSource } from './byte-source.ts';
 
@@ -26,7 +26,8 @@ export class LocalFile implements ByteSource {
   static async open(path: string): Promise<LocalFile> {
     let handle: FileHandle | undefined;
     try {
-      handle = await open(path, 'r');
+      // Without waiting: opening a named pipe would wait for its writer.
+      handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
       const stats = await handle.stat();
       if (!stats.isFile()) throw new FerryError('SOURCE_UNREADABLE', `${path} is not a file`);
       return new LocalFile(path, handle, identityOf(stats));

@@ -25,10 +25,11 @@ const BY_PHASE: Readonly<Record<Phase, Readonly<Record<number, ErrorCode>>>> = {
   create: { ...COMMON, 403: 'CATALOG_FORBIDDEN', 404: 'CATALOG_NOT_FOUND' },
   transfer: {
     ...COMMON,
-    401: 'TRANSFER_EXPIRED',
-    403: 'TRANSFER_EXPIRED',
-    404: 'TRANSFER_EXPIRED',
-    410: 'TRANSFER_EXPIRED',
+    // Whether the transfer is over only the entity knows: a balancer says such things, too.
+    401: 'TRANSFER_REFUSED',
+    403: 'TRANSFER_REFUSED',
+    404: 'TRANSFER_REFUSED',
+    410: 'TRANSFER_REFUSED',
     413: 'SERVER_UNAVAILABLE',
     416: 'OFFSET_MISMATCH',
   },
@@ -40,6 +41,9 @@ const BY_MINOR_CODE: Readonly<Record<string, ErrorCode>> = {
   BUSY_ENTITY: 'ITEM_BUSY',
   OPERATION_LIMITS_EXCEEDED: 'TARGET_BUSY',
 };
+
+/** A server that asks for more is asked again all the same. */
+const LONGEST_WAIT_MS = 10 * 60_000;
 
 /** What `<Error>` says: all of it is in attributes. */
 export interface VcdMessage {
@@ -115,5 +119,5 @@ function retryAfterMs(headers: HttpAnswer['headers']): number | undefined {
   const text = headers['retry-after']?.toString();
   if (text === undefined) return undefined;
   const ms = /^\d+$/.test(text) ? Number(text) * 1000 : Date.parse(text) - Date.now();
-  return Number.isFinite(ms) && ms > 0 ? ms : undefined;
+  return Number.isFinite(ms) && ms > 0 ? Math.min(ms, LONGEST_WAIT_MS) : undefined;
 }

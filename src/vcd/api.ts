@@ -2,7 +2,7 @@ import { FerryError } from '../errors.ts';
 import { parseXml, REPLY_LIMITS, type XmlElement, XmlError } from '../xml.ts';
 import { errorOfAnswer, type Phase } from './answer.ts';
 import type { HttpAnswer, HttpRequest, VcdHttp } from './http.ts';
-import type { VcdSession } from './session.ts';
+import type { OpenSession, VcdSession } from './session.ts';
 
 /** What belongs to one job: when to stop, and what vCD's logs should call its requests. */
 export interface CallContext {
@@ -26,11 +26,13 @@ export class VcdApi {
   readonly origin: URL;
   readonly session: VcdSession;
   readonly #http: VcdHttp;
+  readonly #insecure: boolean;
 
-  constructor(origin: URL, http: VcdHttp, session: VcdSession) {
+  constructor(origin: URL, parts: { http: VcdHttp; session: VcdSession; insecure: boolean }) {
     this.origin = origin;
-    this.session = session;
-    this.#http = http;
+    this.session = parts.session;
+    this.#http = parts.http;
+    this.#insecure = parts.insecure;
   }
 
   /**
@@ -78,12 +80,13 @@ export class VcdApi {
     context: CallContext,
   ): Promise<void> {
     const url = new URL(href);
-    const label = `PUT of ${decodeURIComponent(url.pathname.split('/').at(-1) ?? 'a file')}`;
+    const label = `PUT of ${lastSegment(url)}`;
     if (this.origin.protocol === 'https:' && url.protocol !== 'https:') {
       throw new FerryError('NOT_VCD', `${label}: the server names an address without TLS`);
     }
-    const session = await this.session.get();
-    const trusted = url.origin === this.origin.origin || url.protocol === 'https:';
+    const session = await this.#session(context);
+    const verified = url.protocol === 'https:' && !this.#insecure;
+    const trusted = url.origin === this.origin.origin || verified;
     const { accept: _accept, ...token } = session.headers;
     const answer = await this.#http.send({
       method: 'PUT',
@@ -106,13 +109,18 @@ export class VcdApi {
     return new URL(url.pathname + url.search, this.origin);
   }
 
+  /** A login serves all jobs: one that is stopped does not wait for it, nor end it. */
+  #session({ signal }: CallContext): Promise<OpenSession> {
+    return orAborted(this.session.get(), signal);
+  }
+
   async #sendAuthorized(
     request: ApiRequest,
     url: URL,
     label: string,
     context: CallContext,
   ): Promise<HttpAnswer> {
-    const session = await this.session.get();
+    const session = await this.#session(context);
     const send = (headers: Readonly<Record<string, string>>): Promise<HttpAnswer> => {
       const sent: HttpRequest = {
         method: request.method,
@@ -134,5 +142,29 @@ export class VcdApi {
     if (answer.status !== 401) return answer;
     // The token has run out: transfers do not keep a session alive. Once, then it is final.
     return send((await this.session.renew(session)).headers);
+  }
+}
+
+function lastSegment({ pathname }: URL): string {
+  const segment = pathname.split('/').at(-1) ?? '';
+  try {
+    return decodeURIComponent(segment);
+  } catch {
+    return segment; // a literal percent sign
+  }
+}
+
+/** The promise's outcome, or the signal's reason if that comes first. */
+export async function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  signal.throwIfAborted();
+  let onAbort: () => void = () => undefined;
+  const aborted = new Promise<never>((_resolve, reject) => {
+    onAbort = () => reject(signal.reason);
+    signal.addEventListener('abort', onAbort);
+  });
+  try {
+    return await Promise.race([promise, aborted]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
   }
 }

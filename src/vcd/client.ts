@@ -36,7 +36,11 @@ export class VcdClient {
 
   constructor(options: VcdOptions) {
     this.#http = new VcdHttp(options.url, options.trust, options.timeouts);
-    this.#api = new VcdApi(options.url, this.#http, new VcdSession(this.#http, options));
+    this.#api = new VcdApi(options.url, {
+      http: this.#http,
+      session: new VcdSession(this.#http, options),
+      insecure: options.trust.insecure ?? false,
+    });
     this.#org = options.org;
   }
 

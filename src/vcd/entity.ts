@@ -36,7 +36,8 @@ export interface EntityState {
   readonly media: { readonly size: string; readonly imageType: string | undefined } | undefined;
 }
 
-const FAILED = new Set([-1, 16]);
+/** Failed, quarantine expired, rejected. */
+const FAILED = new Set([-1, 15, 16]);
 const TIMED_OUT = 17;
 const READY = { vAppTemplate: new Set([8]), media: new Set([1, 8]) } as const;
 
@@ -101,6 +102,13 @@ export function parseTask(task: XmlElement): TaskState {
   };
 }
 
+const UNDER_WAY = new Set(['queued', 'prerunning', 'running', 'postrunning']);
+
+/** True while vCD itself has something to do: a task that waits for its turn may wait for ever. */
+export function isUnderWay({ status }: TaskState): boolean {
+  return UNDER_WAY.has(status);
+}
+
 export function isReady({ kind, status, files }: EntityState): boolean {
   return READY[kind].has(status) && files.every((f) => f.bytesTransferred === f.size);
 }
@@ -109,7 +117,7 @@ export function isReady({ kind, status, files }: EntityState): boolean {
  * Throws if the upload is over for good on the server's side.
  *
  * @param taskHref the task that the upload began with: an entity also lists older ones
- * @throws FerryError IMPORT_REJECTED, TRANSFER_EXPIRED
+ * @throws FerryError IMPORT_REJECTED, TRANSFER_EXPIRED, REMOVED_ON_SERVER
  */
 export function assertAlive(entity: EntityState, taskHref: string | undefined): void {
   const task = entity.tasks.find(({ href }) => href === taskHref) ?? entity.tasks[0];
@@ -123,6 +131,9 @@ export function assertAlive(entity: EntityState, taskHref: string | undefined): 
     throw new FerryError('TRANSFER_EXPIRED', `the transfer session is over: ${said ?? ''}`, {
       facts,
     });
+  }
+  if (task?.status === 'canceled') {
+    throw new FerryError('REMOVED_ON_SERVER', 'the task of the upload was cancelled', { facts });
   }
   const ended = task?.status === 'error' || task?.status === 'aborted';
   if (!FAILED.has(entity.status) && !ended) return;

@@ -210,14 +210,16 @@ function networkError(
       details,
     );
   }
-  if (code === 'ENOTFOUND') {
-    return new FerryError('HOST_NOT_FOUND', `the host ${url.hostname} is not known`, details);
+  const { event } = error as { event?: string };
+  if (code === 'ENOTFOUND' || code === 'EAI_AGAIN' || event === 'lookup') {
+    const why = code === 'ENOTFOUND' ? 'is not known' : 'could not be looked up';
+    return new FerryError('HOST_NOT_FOUND', `the host ${url.hostname} ${why}`, details);
   }
   if (code === 'EPROTO') {
     return new FerryError('NOT_VCD', `${url.host} does not speak TLS`, details);
   }
   // Only no progress for a whole stall limit is a stall; failing to connect is the network's fault.
-  if (code === 'ETIMEDOUT' && (error as { event?: string }).event === 'socket') {
+  if (code === 'ETIMEDOUT' && event === 'socket') {
     return new FerryError('TRANSFER_STALLED', `${label} made no progress`, details);
   }
   return new FerryError('NETWORK', `${label} failed: ${describe(code, url)}`, details);
@@ -241,7 +243,6 @@ function describe(code: string, url: URL): string {
     ETIMEDOUT: `${url.host} did not answer in time`,
     EHOSTUNREACH: `${url.host} can't be reached`,
     ENETUNREACH: `${url.host} can't be reached`,
-    EAI_AGAIN: `the name ${url.hostname} could not be looked up just now`,
   };
   return words[code] ?? code;
 }

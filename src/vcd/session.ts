@@ -62,8 +62,10 @@ export class VcdSession {
 
   /** Forgets a session that was answered 401, unless it has been renewed meanwhile. */
   async renew(stale: OpenSession): Promise<OpenSession> {
-    const current = await this.#open?.catch(() => undefined);
-    if (current === stale) this.#open = undefined;
+    const opening = this.#open;
+    const current = await opening?.catch(() => undefined);
+    // Of several that met the same expired token only the first may forget it.
+    if (current === stale && this.#open === opening) this.#open = undefined;
     return this.get();
   }
 
@@ -152,8 +154,8 @@ export class VcdSession {
       'content-type': 'application/x-www-form-urlencoded',
     };
     const answer = await this.#post(path, headers, body.toString());
-    const value = (JSON.parse(answer.body) as { access_token?: unknown }).access_token;
-    if (typeof value !== 'string') throw this.#notVcd(answer.status);
+    const value = accessToken(answer.body);
+    if (value === undefined) throw this.#notVcd(answer.status);
     return { value, legacy: false };
   }
 
@@ -216,5 +218,14 @@ export class VcdSession {
       label,
       ...(body === undefined ? {} : { body }),
     });
+  }
+}
+
+function accessToken(body: string): string | undefined {
+  try {
+    const { access_token: token } = JSON.parse(body) as { access_token?: unknown };
+    return typeof token === 'string' ? token : undefined;
+  } catch {
+    return undefined;
   }
 }

@@ -1,6 +1,6 @@
 import { randomBytes, X509Certificate } from 'node:crypto';
-import { existsSync } from 'node:fs';
-import { mkdir, readFile, truncate, writeFile } from 'node:fs/promises';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { mkdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { type Simulator, startSimulator } from '../../src/simulator/server.ts';
@@ -184,6 +184,18 @@ describe('enqueue, status and watch', () => {
       expect(table.stdout).toContain('1 completed');
     }));
 
+  test('a job for later waits, also for a command that would work on it itself', () =>
+    withPlace(async ({ folder, simulator, path }) => {
+      await writeOva(path('box.ova'), packageOf([100]));
+      const at = new Date(Date.now() + 3_600_000).toISOString();
+      const uploading = start(['upload', 'box.ova', '--to', 'lab', '--start-at', at], folder);
+      await until('it waits', async () => (await json(['status'], folder))[0]?.state === 'delayed');
+      await new Promise((resolve) => setTimeout(resolve, 2_500));
+      expect(simulator.items()).toEqual([]);
+      uploading.kill('SIGINT');
+      expect((await uploading.ended).code).toBe(130);
+    }));
+
   test('what was enqueued is there after a power cut', () =>
     withEmbedded(async ({ folder, path }) => {
       await writeOva(path('box.ova'), packageOf([100]));
@@ -216,6 +228,54 @@ function pidIsGone(pid: number): boolean {
     return true;
   }
 }
+
+describe('the private Redis', () => {
+  const processes = (folder: string, what: string): number[] =>
+    readdirSync('/proc')
+      .filter((name) => /^\d+$/.test(name))
+      .filter((pid) => {
+        try {
+          const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8');
+          return command.includes(what) && command.includes(join(folder, 'data'));
+        } catch {
+          return false; // it has just ended
+        }
+      })
+      .map(Number);
+
+  test('is one, with one keeper, however many commands begin at once', () =>
+    withEmbedded(async ({ folder }) => {
+      for (let i = 0; i < 3; i += 1) {
+        await Promise.all(Array.from({ length: 4 }, () => run(['status'], folder)));
+        await new Promise((resolve) => setTimeout(resolve, 700));
+        expect(processes(folder, 'redis-server')).toHaveLength(1);
+        expect(processes(folder, 'keeper.js')).toHaveLength(1);
+      }
+    }));
+
+  test('is started again when it is killed, and kept again when its keeper is', () =>
+    withEmbedded(async ({ folder, path }) => {
+      await writeOva(path('box.ova'), packageOf([100]));
+      const [job] = await json(['enqueue', 'box.ova', '--to', 'lab'], folder);
+      for (const victim of ['redis-server', 'keeper.js', 'redis-server', 'keeper.js']) {
+        for (const pid of processes(folder, victim)) process.kill(pid, 'SIGKILL');
+        const [after] = await json(['status', job?.id ?? ''], folder);
+        expect(after?.state).toBe('waiting');
+        await until('one server', () => processes(folder, 'redis-server').length === 1);
+        await until('one keeper', () => processes(folder, 'keeper.js').length === 1);
+      }
+    }));
+
+  test('and its keeper go when their folder is gone', () =>
+    withFolder(async (folder) => {
+      await configure(folder, { url: 'https://vcd.invalid' });
+      await run(['status'], folder);
+      await rm(join(folder, 'data'), { recursive: true });
+      const left = () =>
+        processes(folder, 'redis-server').length + processes(folder, 'keeper.js').length;
+      await until('both to end', () => left() === 0, 10_000);
+    }));
+});
 
 describe('bad input ends in a sentence, the right status, and nothing on the server', () => {
   const good = packageOf([50_000]);
@@ -394,19 +454,19 @@ describe('a fault of the target fails no job: exit 3, and it stays queued', () =
     withPlace(
       async ({ folder, simulator, path }) => {
         await writeOva(path('box.ova'), packageOf([100]));
-        const {
-          code: status,
-          stdout,
-          stderr,
-        } = await run(['upload', 'box.ova', '--to', to, '--json'], folder);
+        const { code: status, stdout } = await run(
+          ['upload', 'box.ova', '--to', to, '--json'],
+          folder,
+        );
         expect(status).toBe(3);
-        expect(JSON.parse(stdout)[0]).toMatchObject({
-          state: 'delayed',
-          error: { code, permanent: false },
-        });
-        expect(stderr).not.toBe('');
+        expect(JSON.parse(stdout).error).toMatchObject({ code, permanent: false });
+        const people = await run(['upload', 'box.ova', '--to', to], folder);
+        expect(people.code).toBe(3);
+        expect(people.stderr).not.toBe('');
+        const [queued] = await json(['status'], folder);
+        expect(queued).toMatchObject({ state: 'delayed', error: { code, permanent: false } });
         expect(simulator.items()).toEqual([]);
-        expect(simulator.world.sessions.attempts).toBeLessThanOrEqual(1);
+        expect(simulator.world.sessions.attempts).toBeLessThanOrEqual(2); // one for each command
       },
       {},
       config,
@@ -440,7 +500,7 @@ test('a certificate that is not trusted is named; one that is named is trusted',
         await configure(folder, { url: simulator.url, redis });
         const refused = await run(['upload', 'box.ova', '--to', 'lab', '--json'], folder);
         expect(refused.code).toBe(3);
-        expect(JSON.parse(refused.stdout)[0].error).toMatchObject({
+        expect(JSON.parse(refused.stdout).error).toMatchObject({
           code: 'TLS_UNTRUSTED',
           message: expect.stringMatching(/self-signed/),
         });
@@ -460,7 +520,7 @@ test('a certificate that is not trusted is named; one that is named is trusted',
           ['upload', 'box.ova', '--to', 'lab', '--name', 'z', '--json'],
           folder,
         );
-        expect(JSON.parse(pinned.stdout)[0].error.message).toMatch(/other than the pinned one/);
+        expect(JSON.parse(pinned.stdout).error.message).toMatch(/other than the pinned one/);
         expect(simulator.items()).toHaveLength(3);
       } finally {
         await simulator.close();

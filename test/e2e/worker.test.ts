@@ -214,6 +214,21 @@ describe('Redis', () => {
     }));
 });
 
+test('a command that watches survives an outage of Redis', () =>
+  withPlace({ rateBytesPerSecond: 3_000_000 }, async (place) => {
+    const worker = place.worker();
+    await isUp(worker);
+    const watching = start(['upload', place.source, '--to', 'lab', '--json'], place.folder);
+    await until('some bytes', () => received(place) > 1_000_000);
+    await place.redis.kill();
+    await new Promise((resolve) => setTimeout(resolve, 800));
+    await place.redis.start();
+    const { code, stdout } = await watching.ended;
+    expect(code).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject([{ state: 'completed' }]);
+    expectWhole(place);
+  }));
+
 describe('an operator', () => {
   test('cancels a running upload of another process within five seconds, and nothing is left', () =>
     withPlace({ rateBytesPerSecond: 1_000_000 }, async (place) => {

@@ -4,7 +4,7 @@ import { describe, expect, test } from '@jest/globals';
 import { FerryError } from '../../src/errors.ts';
 import type { FaultRule } from '../../src/simulator/faults.ts';
 import type { SimulatorOptions } from '../../src/simulator/world.ts';
-import { digest, type Member, packageOf, writeOva } from '../helpers/packages.ts';
+import { digest, type Member, packageOf, writeFolder, writeOva } from '../helpers/packages.ts';
 import { withFolder } from '../helpers/temp.ts';
 import { type UploadOptions, type UploadWorld, withUploads } from '../helpers/upload.ts';
 
@@ -168,6 +168,36 @@ describe('one upload survives, without help and without a byte doubled', () => {
     ));
 });
 
+describe('a file that is not what its digest says never completes', () => {
+  test('not even an empty one', () =>
+    withFolder((folder) =>
+      withUploads({}, async (world) => {
+        const [descriptor, manifest, disk] = packageOf([100]) as [Member, Member, Member];
+        const members = [descriptor, manifest, { ...disk, bytes: Buffer.alloc(0) }];
+        const source = await writeOva(join(folder, 'box.ova'), members);
+        await expect(world.upload(source)).rejects.toMatchObject({ code: 'DIGEST_MISMATCH' });
+        expect(world.simulator.items()[0]?.status).toBe(0);
+      }),
+    ));
+
+  test('nor a folder of which a file was replaced between two runs', () =>
+    withFolder((folder) =>
+      withUploads({}, async (world) => {
+        const [descriptor, , disk] = packageOf([300_000]) as [Member, Member, Member];
+        const source = await writeFolder(folder, [descriptor, disk]);
+        world.simulator.world.faults.add({ on: onDisk, after: 1, times: 0, do: { status: 503 } });
+        await expect(
+          world.upload(source, { chunkBytes: CHUNK, patienceMs: 50 }),
+        ).rejects.toMatchObject({ code: 'SERVER_UNAVAILABLE' });
+        await writeFolder(folder, [{ ...disk, bytes: Buffer.alloc(300_000, 7) }]);
+        world.simulator.world.faults.clear();
+        await expect(world.upload(source)).rejects.toMatchObject({ code: 'SOURCE_CHANGED' });
+        await world.cleanUp();
+        expect(world.simulator.items()).toEqual([]);
+      }),
+    ));
+});
+
 describe('a process that dies', () => {
   /** Dies just before the n-th write to the target, as a lost lease or a SIGKILL would have it. */
   function dyingAt(n: number): UploadOptions & { readonly seen: () => number } {
@@ -244,6 +274,48 @@ describe('the server', () => {
         expectWhole(world, members);
       },
       { transferIdleMs: 100 },
+    );
+  });
+
+  test('that refuses the address for a while loses nothing of what it has', async () => {
+    const refusing: FaultRule = { on: onDisk, after: 2, times: 4, do: { status: 404 } };
+    await withFault([refusing], async (world, source, members) => {
+      await world.upload(source, { chunkBytes: CHUNK });
+      expectWhole(world, members);
+      expect(world.retried.map(({ code }) => code)).toContain('TRANSFER_REFUSED');
+      const posts = world.simulator.requests.filter(({ method }) => method === 'POST');
+      expect(posts).toHaveLength(2); // the login and one creation
+    });
+  });
+
+  test('whose task was cancelled by a person is believed', async () => {
+    await withFault([], async (world, source) => {
+      world.simulator.world.faults.add({ on: onDisk, after: 1, do: { resetAfterBytes: 10 } });
+      const uploading = world.upload(source, { chunkBytes: CHUNK });
+      uploading.catch(() => undefined);
+      while (world.retried.length === 0) await new Promise(setImmediate);
+      for (const { entity } of world.simulator.world.items()) entity.task.status = 'canceled';
+      await expect(uploading).rejects.toMatchObject({ code: 'REMOVED_ON_SERVER' });
+    });
+  });
+
+  test('whose task ended without the item being ready is not waited for for ever', async () => {
+    await withFault(
+      [],
+      async (world, source) => {
+        const uploading = world.upload(source);
+        uploading.catch(() => undefined);
+        await new Promise((resolve) => setTimeout(resolve, 300));
+        for (const { entity } of world.simulator.world.items()) {
+          entity.task.status = 'success';
+          entity.files = [];
+        }
+        await expect(uploading).rejects.toMatchObject({
+          code: 'IMPORT_REJECTED',
+          message: expect.stringMatching(/ended as success, but the item is not ready/),
+        });
+      },
+      { importTimeMs: 60_000 },
     );
   });
 

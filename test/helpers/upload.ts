@@ -54,7 +54,7 @@ export async function withUploads<T>(
   const simulator = await startSimulator(options);
   const vcd = clientOf(simulator, client);
   const remembered = { current: NO_CHECKPOINT };
-  const meter = { current: new Meter(0) };
+  const meter = { current: new Meter({ files: [], bytesResent: 0 }) };
   const retried: FerryError[] = [];
   let last: Upload | undefined;
   try {
@@ -65,7 +65,7 @@ export async function withUploads<T>(
       retried,
       meter,
       async upload(source, uploadOptions = {}) {
-        meter.current = new Meter(remembered.current.bytesResent);
+        meter.current = new Meter({ files: [], bytesResent: remembered.current.bytesResent });
         last = await newUpload(source, uploadOptions, {
           vcd,
           remembered,

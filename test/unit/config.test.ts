@@ -91,15 +91,36 @@ describe('a configuration', () => {
     ['a bad zone', 'worker: { timezone: Mars }\n', /worker\.timezone: expected a time zone/],
     ['two ways to log in', `${TARGET}    apiToken: x\n`, /exactly one of .*password and apiToken/],
     ['no way to log in', TARGET.replace(/ *password.*\n/, ''), /exactly one of .*got none/],
-    ['a url without scheme', TARGET.replace('https://', ''), /targets\.lab\.url: expected https/],
+    [
+      'a url without scheme',
+      TARGET.replace('https://', ''),
+      /targets\.lab\.url: expected an address like https/,
+    ],
     ['a target with a colon', 'targets: { "a:b": {} }\n', /targets\.a:b/],
-    ['broken YAML', 'a: [1\n', /line 2|at line/],
+    ['broken YAML', 'a: [1\n', /line 2, column 1/],
+    ['no speed at all', 'worker: { bandwidth: 0MB/s }\n', /worker\.bandwidth/],
+    ['chunks of nothing', 'worker: { chunkSize: 0B }\n', /worker\.chunkSize/],
+    [
+      'what this release can not do',
+      `${TARGET}    tenant: other\n`,
+      /targets\.lab\.tenant: not supported/,
+    ],
   ])('with %s is refused, naming file and key', async (_name, yaml, message) => {
     await expect(loaded(yaml, () => undefined)).rejects.toMatchObject({
       code: 'CONFIG_INVALID',
       message: expect.stringMatching(message),
     });
     await expect(loaded(yaml, () => undefined)).rejects.toThrow(/c\.yaml/);
+  });
+
+  test.each([
+    ['an unclosed quote', 'password: "s3cret\n'],
+    ['a reserved character', 'password: @s3cret\n'],
+    ['a key that is there twice', 'password: s3cret\n    password: s3cret\n'],
+  ])('that can not be read because of %s never shows what stands there', async (_name, text) => {
+    const yaml = TARGET.replace(/password: .*\n/, text);
+    await expect(loaded(yaml, () => undefined)).rejects.toThrow(/line \d+, column \d+/);
+    await expect(loaded(yaml, () => undefined)).rejects.not.toThrow(/s3cret/);
   });
 
   test('is looked for where the contract says', () =>

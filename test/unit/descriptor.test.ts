@@ -39,6 +39,12 @@ describe('a descriptor', () => {
     expect(parseDescriptor(old).files).toMatchObject([{ href: 'a.vmdk', size: 7 }]);
   });
 
+  test('of 0.9 may have Content instead of a VirtualSystem', () => {
+    const old = `<ovf:Envelope xmlns:ovf="http://www.vmware.com/schema/ovf/1/envelope">
+      <References/><Content ovf:id="vm"/></ovf:Envelope>`;
+    expect(parseDescriptor(old).problems).toEqual([]);
+  });
+
   test.each([
     ['an HTML page', '<html><body>404</body></html>', /HTML page/],
     ['another document', '<Other/>', /Other document/],
@@ -67,6 +73,16 @@ describe('sizes are corrected in the text', () => {
     const after = withFileSizes(text([{ href: 'a' }]), [42]);
     expect(parseDescriptor(after).files[0]?.size).toBe(42);
     expect(after).toContain(' ovf:size="42"');
+  });
+
+  test("and another vendor's sizes are left alone", () => {
+    const before = `<o:Envelope xmlns:o="http://schemas.dmtf.org/ovf/envelope/1" xmlns:v="urn:v">
+      <o:References><o:File v:size="1" v:href="no" o:id="a" o:href="a"/></o:References>
+      <o:VirtualSystem o:id="v"/></o:Envelope>`;
+    expect(parseDescriptor(before).files).toMatchObject([{ href: 'a', size: undefined }]);
+    const after = withFileSizes(before, [9]);
+    expect(after).toContain('v:size="1"');
+    expect(parseDescriptor(after).files).toMatchObject([{ href: 'a', size: 9 }]);
   });
 
   test('only in References, whatever else is called File', () => {

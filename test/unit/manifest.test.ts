@@ -33,7 +33,22 @@ describe('a manifest is read as tools write it', () => {
   });
 
   test('its own digest is not taken for a file', () => {
-    expect(parse(`SHA1(box.mf)= ${SHA1}\n`).entries).toEqual([]);
+    const { entries } = parse(`SHA1(box.mf)= ${SHA1}\nSHA1(sub/box.mf)= ${SHA1}\n`);
+    expect(entries.map(({ name }) => name)).toEqual(['sub/box.mf']);
+  });
+
+  test('UTF-16 is read, as a shell of Windows writes it', () => {
+    const bytes = Buffer.from(`\ufeffSHA1(a)= ${SHA1}\r\n`, 'utf16le');
+    expect(parseManifest(bytes, 'box.mf').entries).toHaveLength(1);
+  });
+
+  test.each([
+    ['an unknown kind of digest', `MD5(a)= ${'a'.repeat(32)}`],
+    ['digits that are none', `SHA256(a)= ${'x'.repeat(64)}`],
+    ['nothing at all', ''],
+    ['no digest', 'hello\n'],
+  ])('%s is an error, not less verification', (_name, text) => {
+    expect(() => parse(text)).toThrow(expect.objectContaining({ code: 'MANIFEST_INVALID' }));
   });
 
   test('a digest of the wrong length is an error, not less verification', () => {

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -188,6 +189,54 @@ describe('a package', () => {
     }));
 });
 
+describe('a digest vouches for a file by any of its spellings', () => {
+  const withManifest = (href: string, member: string, names: [string, string]): Member[] => {
+    const descriptor = { name: 'sub/box.ovf', bytes: descriptorOf([{ href, size: 3_000 }]) };
+    const lines = [
+      { name: names[0], bytes: descriptor.bytes },
+      { name: names[1], bytes: disk.bytes },
+    ];
+    const manifest = { name: 'sub/box.mf', bytes: manifestOf(lines) };
+    return [descriptor, manifest, { name: `sub/${member}`, bytes: disk.bytes }];
+  };
+
+  test.each([
+    ['the folder of the descriptor', 'disk.vmdk', 'disk.vmdk', ['box.ovf', 'disk.vmdk']],
+    ['the root of the archive', 'disk.vmdk', 'disk.vmdk', ['sub/box.ovf', 'sub/disk.vmdk']],
+    ['another case', 'disk.vmdk', 'disk.vmdk', ['BOX.OVF', 'DISK.VMDK']],
+    ['percent signs', 'a b.vmdk', 'a b.vmdk', ['box.ovf', 'a%20b.vmdk']],
+    ['no percent signs', 'a%20b.vmdk', 'a b.vmdk', ['box.ovf', 'a b.vmdk']],
+    ['decomposed Unicode', 'ü.vmdk', 'ü.vmdk', ['box.ovf', 'u\u0308.vmdk']],
+    ['quotes', 'disk.vmdk', 'disk.vmdk', ['box.ovf', '"disk.vmdk"']],
+  ] as [string, string, string, [string, string]][])('%s', (_name, href, member, names) =>
+    ova(withManifest(href, member, names), async (image) => {
+      expect(image.files[0]?.checks).toHaveLength(1);
+      expect(image.warnings).toEqual([]);
+    }),
+  );
+
+  test('and what nothing vouches for, or vouches for nothing, is told', () => {
+    const [descriptor, , file] = withManifest('disk.vmdk', 'disk.vmdk', ['', '']) as [
+      Member,
+      Member,
+      Member,
+    ];
+    const other = {
+      name: 'sub/box.mf',
+      bytes: manifestOf([{ name: 'other.vmdk', bytes: disk.bytes }]),
+    };
+    const stray = { name: 'stray.mf', bytes: other.bytes };
+    return ova([descriptor, other, stray, file], async (image) => {
+      expect(image.warnings).toEqual([
+        expect.stringMatching(/stray\.mf .* was not used/),
+        expect.stringMatching(/sub\/box\.ovf is not in the manifest/),
+        expect.stringMatching(/disk\.vmdk is not in the manifest/),
+        expect.stringMatching(/other\.vmdk, which the descriptor does not name/),
+      ]);
+    });
+  });
+});
+
 describe('a package is refused, by the name of what is wrong', () => {
   const naming = (href: string, extra = ''): Member => ({
     name: 'box.ovf',
@@ -233,6 +282,37 @@ describe('a package is refused, by the name of what is wrong', () => {
       /disk\.vmdk\.000000001/,
     ],
     [
+      'a part that is missing, though no size says so',
+      [
+        {
+          name: 'box.ovf',
+          bytes: descriptorOf([{ href: 'disk.vmdk', extra: ' ovf:chunkSize="1000"' }]),
+        },
+        { name: 'disk.vmdk.000000000', bytes: randomBytes(1_000) },
+        { name: 'disk.vmdk.000000002', bytes: randomBytes(400) },
+      ],
+      'PACKAGE_INCOMPLETE',
+      /disk\.vmdk\.000000001/,
+    ],
+    [
+      'a member above the package',
+      [naming('disk.vmdk'), disk, { name: '../x', bytes: disk.bytes }],
+      'PACKAGE_UNSAFE',
+      /\.\.\/x/,
+    ],
+    [
+      'a member at the root of the machine',
+      [naming('disk.vmdk'), disk, { name: '/etc/x', bytes: disk.bytes }],
+      'PACKAGE_UNSAFE',
+      /\/etc\/x/,
+    ],
+    [
+      'an HTML page with a document type',
+      [{ name: 'box.ovf', bytes: Buffer.from('<!DOCTYPE html><html></html>') }],
+      'DESCRIPTOR_INVALID',
+      /HTML page/,
+    ],
+    [
       'a descriptor that is not what its digest says',
       [
         naming('disk.vmdk'),
@@ -271,6 +351,14 @@ describe('a package is refused, by the name of what is wrong', () => {
       await symlink('/etc/hostname', join(folder, 'disk.vmdk'));
       await expect(opened(path, async () => undefined)).rejects.toMatchObject({
         code: 'PACKAGE_UNSAFE',
+      });
+    }));
+
+  test('a named pipe, without waiting for its writer', () =>
+    withFolder(async (folder) => {
+      execFileSync('mkfifo', [join(folder, 'box.ova')]);
+      await expect(opened(join(folder, 'box.ova'), async () => undefined)).rejects.toMatchObject({
+        code: 'SOURCE_UNREADABLE',
       });
     }));
 

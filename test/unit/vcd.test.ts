@@ -93,7 +93,7 @@ describe('answers become errors in one table', () => {
     ['create', 400, vcdError('BAD_REQUEST'), 'VCD_REJECTED'],
     ['create', 500, '{"minorErrorCode":"DUPLICATE_NAME","message":"x"}', 'NAME_TAKEN'],
     ['transfer', 416, '', 'OFFSET_MISMATCH'],
-    ['transfer', 404, '', 'TRANSFER_EXPIRED'],
+    ['transfer', 404, '', 'TRANSFER_REFUSED'],
     ['transfer', 403, '<!DOCTYPE html><html>', 'SERVER_UNAVAILABLE'],
     ['transfer', 500, '', 'SERVER_UNAVAILABLE'],
   ] as const)('%s %d %s → %s', (phase, status, body, code) => {
