@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { accessSync, constants, existsSync, lstatSync, mkdirSync, readFileSync } from 'node:fs';
+import { accessSync, constants, existsSync, lstatSync, mkdirSync, statSync } from 'node:fs';
 import { connect } from 'node:net';
 import { userInfo } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
@@ -19,6 +19,8 @@ interface EmbeddedPlaces {
 /** Longer paths do not fit into the address of a unix socket. */
 const MAX_SOCKET_PATH = 100;
 const START_TIMEOUT_MS = 30_000;
+/** A keeper that lives is connected by then. */
+const KEEPER_CONNECTS_MS = 3_000;
 /** The name by which the keeper's own connection is told from those of users. */
 export const KEEPER_NAME = 'ovaferry-keeper';
 
@@ -104,14 +106,19 @@ async function connectOrStart(places: EmbeddedPlaces): Promise<Connection> {
   let keeper: ChildProcess | undefined;
   const deadline = Date.now() + START_TIMEOUT_MS;
   while (Date.now() < deadline) {
-    if (!(await isKept(folder)) && !isRunning(keeper)) {
+    const { stale } = KEEPER_LOCK;
+    const locked = await check(folder, { lockfilePath: KEEPER_LOCK.path(folder), stale });
+    if (!locked && !isRunning(keeper)) {
       // One that has ended already could not start a server; its log says why.
       if (keeper?.exitCode) break;
       findServer(); // says how to get one before anything is started
       keeper = spawnKeeper(places);
     }
     const redis = await tryConnect(places);
-    if (redis) return redis;
+    if (redis) {
+      if (!keeper && !(await isKept(redis, folder))) spawnKeeper(places);
+      return redis;
+    }
     await sleep(30);
   }
   throw new FerryError('REDIS_UNAVAILABLE', `the private Redis in ${folder} did not start`, {
@@ -119,20 +126,19 @@ async function connectOrStart(places: EmbeddedPlaces): Promise<Connection> {
   });
 }
 
-/** A keeper that was killed leaves a lock that looks alive for some seconds; its pid tells. */
-async function isKept(folder: string): Promise<boolean> {
-  const { stale } = KEEPER_LOCK;
-  if (!(await check(folder, { lockfilePath: KEEPER_LOCK.path(folder), stale }))) return false;
-  try {
-    process.kill(Number(readFileSync(keeperPidPath(folder), 'utf8')), 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code !== 'ESRCH'; // not written yet: it is starting
-  }
+/**
+ * A keeper that was killed leaves a lock that looks alive for some seconds; but it is no longer
+ * connected. (Its process id proves nothing: where nobody reaps, the dead keep theirs.)
+ */
+async function isKept(redis: Connection, folder: string): Promise<boolean> {
+  if (String(await redis.client('LIST')).includes(`name=${KEEPER_NAME}`)) return true;
+  const startedAt = statSync(keeperStartPath(folder), { throwIfNoEntry: false })?.mtimeMs ?? 0;
+  return Date.now() - startedAt < KEEPER_CONNECTS_MS;
 }
 
-export function keeperPidPath(folder: string): string {
-  return join(folder, 'keeper.pid');
+/** Touched by a keeper when it has taken its lock. */
+export function keeperStartPath(folder: string): string {
+  return join(folder, 'keeper.started');
 }
 
 function isRunning(child: ChildProcess | undefined): boolean {

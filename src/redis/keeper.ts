@@ -8,7 +8,7 @@ import {
   isListening,
   KEEPER_LOCK,
   KEEPER_NAME,
-  keeperPidPath,
+  keeperStartPath,
   lockUsers,
 } from './embedded.ts';
 
@@ -111,7 +111,7 @@ try {
     // After a long sleep another keeper may have taken over; it then has the server, too.
     onCompromised: () => process.exit(0),
   });
-  writeFileSync(keeperPidPath(folder), String(process.pid));
+  writeFileSync(keeperStartPath(folder), '');
 } catch {
   process.exit(0); // there is a keeper already
 }

@@ -258,6 +258,8 @@ describe('the private Redis', () => {
       await writeOva(path('box.ova'), packageOf([100]));
       const [job] = await json(['enqueue', 'box.ova', '--to', 'lab'], folder);
       for (const victim of ['redis-server', 'keeper.js', 'redis-server', 'keeper.js']) {
+        // A keeper that has just started is given the time to connect before it is missed.
+        await new Promise((resolve) => setTimeout(resolve, 3_000));
         for (const pid of processes(folder, victim)) process.kill(pid, 'SIGKILL');
         const [after] = await json(['status', job?.id ?? ''], folder);
         expect(after?.state).toBe('waiting');
