@@ -1,6 +1,6 @@
 import { loadConfig } from '../config/load.ts';
 import { openFerry } from '../index.ts';
-import { jobJson, jobLine, printJson, say } from './output.ts';
+import { jobJson, printJson, say } from './output.ts';
 import { enqueueOptionsOf, ordersOf, type UploadOptions } from './sources.ts';
 
 export async function enqueue(args: string[], options: UploadOptions): Promise<number> {
@@ -12,7 +12,8 @@ export async function enqueue(args: string[], options: UploadOptions): Promise<n
     const jobs = await ferry.enqueue(orders, enqueueOptions);
     if (options.json) printJson(jobs.map(jobJson));
     for (const job of options.json ? [] : jobs) {
-      say(job.existing ? `${jobLine(job, options.color)} (existing)` : job.id, options);
+      say(job.id, options); // ids alone on stdout: scripts read them
+      if (job.existing) process.stderr.write(`${job.name} is there already (${job.state})\n`);
     }
     return 0;
   } finally {
