@@ -75,6 +75,7 @@ export async function processJob(world: ProcessorWorld, run: Run): Promise<void>
   try {
     // The first beat also brings a wish that was left while the job waited.
     await record.save({ startedAt: record.data.startedAt ?? Date.now() });
+    if (await endUnbegun(record, run)) return;
     const vcd = await world.vcdOf(record.data.request.target);
     const upload = uploadOf(world, run, { record, meter, vcd });
     await tell(upload, record, run);
@@ -84,6 +85,16 @@ export async function processJob(world: ProcessorWorld, run: Run): Promise<void>
     if (failure.code === 'LOCK_LOST') world.log.warn({ job: run.job.id }, failure.message);
     else await conclude(world, run, record, failure);
   }
+}
+
+/** A job that is cancelled before it touched the server ends without it: it may be out of reach. */
+async function endUnbegun(record: JobRecord, run: Run): Promise<boolean> {
+  const { creating, item } = record.data.checkpoint;
+  if (!run.lease.cancelled.aborted || creating || item) return false;
+  const failure = classify(run.lease.cancelled.reason);
+  await record.save({ verdict: toJobError(failure, record.data.request, true) });
+  await fail(record, run);
+  return true;
 }
 
 /** The upload, or what is left of one that has failed: its traces on the server. */

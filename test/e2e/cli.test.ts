@@ -476,6 +476,18 @@ describe('a fault of the target fails no job: exit 3, and it stays queued', () =
   );
 });
 
+test('a job that never reached its target is cancelled without it', () =>
+  withPlace(
+    async ({ folder, path }) => {
+      await writeOva(path('box.ova'), packageOf([100]));
+      const [job] = await json(['enqueue', 'box.ova', '--to', 'lab'], folder);
+      const [ended] = await json(['cancel', job?.id ?? ''], folder);
+      expect(ended).toMatchObject({ state: 'failed', error: { code: 'CANCELLED' } });
+    },
+    {},
+    { url: 'https://vcd.invalid' },
+  ));
+
 test('the next upload tries at once what waits for a mended target', () =>
   withPlace(
     async ({ folder, simulator, path }) => {
