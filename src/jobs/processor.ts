@@ -64,7 +64,7 @@ const LONGEST_DELAY_MS = 10 * 60_000;
 export async function processJob(world: ProcessorWorld, run: Run): Promise<void> {
   let record: JobRecord;
   try {
-    record = new JobRecord(run, parseJobData(run.job.data));
+    record = new JobRecord(run, parseJobData(run.job.data), world.log);
   } catch (error) {
     await run.lease.close();
     await run.job.moveToFailed(new UnrecoverableError(String(error)), run.token, false);
@@ -75,6 +75,7 @@ export async function processJob(world: ProcessorWorld, run: Run): Promise<void>
   try {
     // The first beat also brings a wish that was left while the job waited.
     await record.save({ startedAt: record.data.startedAt ?? Date.now() });
+    record.say('info', record.data.checkpoint.item ? 'goes on' : 'begins');
     if (await endUnbegun(record, run)) return;
     const vcd = await world.vcdOf(record.data.request.target);
     const upload = uploadOf(world, run, { record, meter, vcd });
@@ -139,6 +140,8 @@ async function complete(result: UploadResult, record: JobRecord, run: Run): Prom
   await record.save({ attempts, error: null, failingSince: null, verdict: null, warnings });
   await run.lease.close();
   await run.job.moveToCompleted(result, run.token, false);
+  for (const warning of warnings) record.say('warn', warning);
+  record.say('info', 'is in the catalog');
 }
 
 async function fail(record: JobRecord, run: Run): Promise<void> {
@@ -147,6 +150,7 @@ async function fail(record: JobRecord, run: Run): Promise<void> {
   await run.lease.close();
   const reason = `${verdict?.code}: ${verdict?.message}`;
   await run.job.moveToFailed(new UnrecoverableError(reason), run.token, false);
+  record.say('error', reason);
 }
 
 /** Whatever did not end the job: it waits for its next run. */
@@ -207,23 +211,31 @@ function delayOf(failure: FerryError, attempts: number): number {
 /** The job's data in memory, and the one way to change it. */
 class JobRecord {
   data: JobData;
-  readonly #lease: Lease;
+  readonly #run: Run;
+  readonly #log: Log;
 
-  constructor({ lease }: Run, data: JobData) {
+  constructor(run: Run, data: JobData, log: Log) {
     this.data = data;
-    this.#lease = lease;
+    this.#run = run;
+    this.#log = log;
+  }
+
+  /** Writes a line about this job. */
+  say(level: 'info' | 'warn' | 'error', message: string): void {
+    const { name, target, catalog } = this.data.request;
+    this.#log[level]({ job: this.#run.job.id, name, target, catalog }, message);
   }
 
   note(patch: Partial<JobData>): void {
     this.data = { ...this.data, ...patch };
-    this.#lease.note(this.data);
+    this.#run.lease.note(this.data);
   }
 
   async save(patch: Partial<JobData>): Promise<void> {
     const before = this.data;
     this.data = { ...before, ...patch };
     try {
-      await this.#lease.save(this.data);
+      await this.#run.lease.save(this.data);
     } catch (error) {
       // What was refused must not be stored by a later beat, for it will be acted on otherwise.
       const undone = Object.keys(patch).map((key) => [key, before[key as keyof JobData]]);
