@@ -46,6 +46,14 @@ function findDescriptorFile(entity: EntityState, image: OvfPackage): WantedFile 
   return entity.files.find((file) => !named.has(file) && !/\.mf$/i.test(file.name));
 }
 
+/** By its count, or by what follows from it: the count alone may lag or be the server's own. */
+function isAccepted(file: WantedFile, entity: EntityState, image: OvfPackage): boolean {
+  const { bytesTransferred, size } = file;
+  if (bytesTransferred >= image.descriptor.length) return true;
+  if (bytesTransferred > 0 && bytesTransferred === size) return true;
+  return image.files.length > 0 && image.files.every(({ href }) => findWanted(entity, href));
+}
+
 async function sendDescriptor(upload: Upload, item: OwnItem, image: OvfPackage): Promise<void> {
   const { deps, context } = upload;
   const { signal } = context;
@@ -55,7 +63,7 @@ async function sendDescriptor(upload: Upload, item: OwnItem, image: OvfPackage):
     const wanted = await untilEntity(upload, item, (entity) => {
       if (entity.files.length === 0) return entity.status > 0 ? 'described' : undefined;
       const file = findDescriptorFile(entity, image);
-      if (!file || file.bytesTransferred >= image.descriptor.length) return 'described';
+      if (!file || isAccepted(file, entity, image)) return 'described';
       return file.uploadHref === undefined ? undefined : file; // its address may come later
     });
     if (wanted === 'described') return;
