@@ -1,7 +1,5 @@
 import { type Job, UnrecoverableError } from 'bullmq';
 import { classify, FerryError, isTargetFault } from '../errors.ts';
-import type { LocatedImage, OpenImage } from '../ovf/image.ts';
-import type { PackageOptions } from '../ovf/package.ts';
 import type { BlockPool } from '../source/blocks.ts';
 import { ChunkSizer } from './chunks.ts';
 import { cleanUp } from './clean-up.ts';
@@ -24,10 +22,7 @@ import type {
 export interface ProcessorWorld {
   /** The target's client. @throws FerryError CREDENTIALS_MISSING */
   readonly vcdOf: (target: string) => Promise<UploadDeps['vcd']>;
-  readonly openImage: (
-    located: Pick<LocatedImage, 'kind' | 'path'>,
-    options: PackageOptions,
-  ) => Promise<OpenImage>;
+  readonly openImage: UploadDeps['openImage'];
   readonly throttle: Throttle;
   readonly settings: ProcessorSettings;
   /** Names this installation in the marks of what it creates. */

@@ -147,17 +147,30 @@ export async function getCatalog(
   };
 }
 
-export interface NewItem {
+interface NewItem {
   readonly name: string;
   readonly description: string;
   readonly storageProfileHref?: string | undefined;
+}
+
+export interface NewTemplate extends NewItem {
+  /** The server then waits for the manifest, too, and checks every digest itself. */
+  readonly manifestRequired: boolean;
+}
+
+export interface NewMedia extends NewItem {
+  readonly size: number;
+  /** Only `iso` may be said; what is left unsaid becomes `other` (guide, "Upload a Media Image"). */
+  readonly imageType: 'iso' | undefined;
+  /** vCD makes one item of two requests with the same key. */
+  readonly operationKey: string;
 }
 
 /** `POST …/action/upload` for a template. Not idempotent: a lost reply may have made an item. */
 export async function createTemplate(
   api: VcdApi,
   addHref: string,
-  item: NewItem & { readonly manifestRequired: boolean },
+  item: NewTemplate,
   context: CallContext,
 ): Promise<ItemReference> {
   const body = buildXml(
@@ -175,12 +188,7 @@ export async function createTemplate(
 export async function createMedia(
   api: VcdApi,
   addHref: string,
-  item: NewItem & {
-    readonly size: number;
-    /** Only `iso` may be said; what is left unsaid becomes `other` (guide, "Upload a Media Image"). */
-    readonly imageType: 'iso' | undefined;
-    readonly operationKey: string;
-  },
+  item: NewMedia,
   context: CallContext,
 ): Promise<ItemReference> {
   const { name, size, imageType, operationKey } = item;

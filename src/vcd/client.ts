@@ -9,7 +9,8 @@ import {
   getCatalog,
   getItem,
   type ItemReference,
-  type NewItem,
+  type NewMedia,
+  type NewTemplate,
 } from './catalog.ts';
 import { type EntityState, getEntity, parseTask, type TaskState } from './entity.ts';
 import { type HttpTimeouts, type Trust, VcdHttp } from './http.ts';
@@ -68,23 +69,11 @@ export class VcdClient {
     return catalog;
   }
 
-  createTemplate(
-    addHref: string,
-    item: NewItem & { readonly manifestRequired: boolean },
-    context: CallContext,
-  ): Promise<ItemReference> {
+  createTemplate(addHref: string, item: NewTemplate, context: CallContext): Promise<ItemReference> {
     return createTemplate(this.#api, addHref, item, context);
   }
 
-  createMedia(
-    addHref: string,
-    item: NewItem & {
-      readonly size: number;
-      readonly imageType: 'iso' | undefined;
-      readonly operationKey: string;
-    },
-    context: CallContext,
-  ): Promise<ItemReference> {
+  createMedia(addHref: string, item: NewMedia, context: CallContext): Promise<ItemReference> {
     return createMedia(this.#api, addHref, item, context);
   }
 
