@@ -87,11 +87,6 @@ const CODES = {
     kind: 'permanent',
     hint: 'Choose another name with --name, or remove the item that has it.',
   },
-  NAME_INVALID: { kind: 'permanent', hint: 'Choose another name with --name.' },
-  PROFILE_NOT_FOUND: {
-    kind: 'permanent',
-    hint: "Choose one of the organisation's storage profiles.",
-  },
   IMPORT_REJECTED: {
     kind: 'permanent',
     hint: "vCD refused the package; its own message says why. See also the task in vCD's UI.",

@@ -1,7 +1,7 @@
 import { loadConfig } from '../config/load.ts';
 import { openFerry } from '../index.ts';
 import { followJobs } from './follow.ts';
-import { type GlobalOptions, jobJson, jobLine, printJson, say } from './output.ts';
+import { type GlobalOptions, showJobs } from './output.ts';
 import { OwnWorker } from './own-worker.ts';
 
 const WAIT_MS = 30_000;
@@ -16,8 +16,7 @@ export async function cancel(ids: string[], options: GlobalOptions): Promise<num
     let jobs = await Promise.all(ids.map((id) => ferry.get(id)));
     for await (jobs of followJobs(ferry, ids, AbortSignal.timeout(WAIT_MS)))
       await own.standIn(jobs);
-    if (options.json) printJson(jobs.map(jobJson));
-    for (const job of options.json ? [] : jobs) say(jobLine(job, options.color), options);
+    showJobs(jobs, options);
     return 0;
   } finally {
     await own.stop();

@@ -66,8 +66,14 @@ export function duration(ms: number): string {
   return prettyMs(ms, { secondsDecimalDigits: 0, unitCount: 2 });
 }
 
+/** Jobs as `status`, `retry` and `cancel` print them. */
+export function showJobs(jobs: readonly JobDetails[], options: GlobalOptions): void {
+  if (options.json) printJson(jobs.map(jobJson));
+  else for (const job of jobs) say(jobLine(job, options.color), options);
+}
+
 /** One line for a job that is not being watched. */
-export function jobLine(job: JobDetails, color: boolean): string {
+function jobLine(job: JobDetails, color: boolean): string {
   const kept = job.bytesSent - job.bytesResent;
   const share = job.bytesTotal > 0 ? Math.floor((100 * kept) / job.bytesTotal) : 0;
   const words: Record<JobView['state'], string> = {

@@ -1,7 +1,7 @@
 import { loadConfig } from '../config/load.ts';
 import { FerryError } from '../errors.ts';
 import { openFerry } from '../index.ts';
-import { type GlobalOptions, jobJson, jobLine, printJson, say } from './output.ts';
+import { type GlobalOptions, showJobs } from './output.ts';
 
 export async function retry(
   ids: string[],
@@ -16,8 +16,7 @@ export async function retry(
       ? await ferry.list({ states: ['failed'], limit: Number.MAX_SAFE_INTEGER })
       : [];
     const jobs = await ferry.retry([...ids, ...failed.map(({ id }) => id)]);
-    if (options.json) printJson(jobs.map(jobJson));
-    for (const job of options.json ? [] : jobs) say(jobLine(job, options.color), options);
+    showJobs(jobs, options);
     return 0;
   } finally {
     await ferry.close();

@@ -1,6 +1,6 @@
 import { loadConfig } from '../config/load.ts';
 import { type Ferry, type JobDetails, openFerry } from '../index.ts';
-import { type GlobalOptions, jobJson, jobLine, printJson, say } from './output.ts';
+import { type GlobalOptions, say, showJobs } from './output.ts';
 
 interface StatusOptions extends GlobalOptions {
   readonly batch?: string;
@@ -13,12 +13,8 @@ export async function status(ids: string[], options: StatusOptions): Promise<num
   const ferry = await openFerry(loadConfig({ file: options.config, redis: options.redis }));
   try {
     const jobs = await select(ferry, ids, options);
-    if (options.json) {
-      printJson(jobs.map(jobJson));
-      return 0;
-    }
-    for (const job of jobs) say(jobLine(job, options.color), options);
-    if (ids.length === 0 && options.batch === undefined) {
+    showJobs(jobs, options);
+    if (!options.json && ids.length === 0 && options.batch === undefined) {
       const counts = await ferry.counts(
         options.target === undefined ? undefined : [options.target],
       );

@@ -59,12 +59,12 @@ function outcome(
     process.stderr.write('interrupted; the unfinished jobs stay queued\n');
     return 130;
   }
-  const faults = new Map(jobs.filter(hasTargetFault).map(({ error }) => [error?.message, error]));
-  for (const error of faults.values()) {
-    if (!error) continue;
-    if (options.json) printJson({ error });
-    else process.stderr.write(`${error.message}\n  ${error.hint}\n`);
-    if (options.json) break; // one document
+  const faults = jobs.filter(hasTargetFault).flatMap(({ error }) => error ?? []);
+  if (options.json) {
+    printJson({ error: faults[0] });
+    return 3;
   }
+  const said = new Set(faults.map(({ message, hint }) => `${message}\n  ${hint}\n`));
+  for (const text of said) process.stderr.write(text);
   return 3;
 }

@@ -30,15 +30,15 @@ export async function claimItem(
   const patience = upload.deps.newPatience();
   for (;;) {
     try {
-      const adopted = checkpoint.current.creating ? await findOwn(upload) : undefined;
-      if (adopted) return { ...(await remember(upload, adopted)), isNew: false };
+      const leftover = await findLeftover(upload);
+      if (leftover) return { ...(await remember(upload, leftover)), isNew: false };
       return { ...(await createOnce(upload, create)), isNew: true };
     } catch (error) {
       const failure = classify(error);
       if (failure.code === 'NAME_TAKEN') {
         // Perhaps by ourselves: the reply to an earlier request may have been lost.
-        const own = checkpoint.current.creating ? await findOwn(upload) : undefined;
-        if (own) return { ...(await remember(upload, own)), isNew: false };
+        const leftover = await findLeftover(upload);
+        if (leftover) return { ...(await remember(upload, leftover)), isNew: false };
       }
       await patience.afterFailure(failure, upload.context.signal);
     }
@@ -66,13 +66,17 @@ async function remember(upload: Upload, { itemHref, entityHref }: ItemReference)
   return item;
 }
 
-/** The item of our name whose description has our token. */
-export async function findOwn({
+/**
+ * What a creating request of this job made whose reply never came: the item of our name whose
+ * description has our token. Only looked for where such a request may have gone out.
+ */
+export async function findLeftover({
   deps,
   request,
   context,
   token,
 }: Upload): Promise<ItemReference | undefined> {
+  if (!deps.checkpoint.current.creating) return undefined;
   const catalog = await deps.vcd.getCatalog(request.catalog, context);
   for (const { name, href } of catalog.items) {
     if (name !== request.name) continue;

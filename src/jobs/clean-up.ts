@@ -1,7 +1,6 @@
 import { classify } from '../errors.ts';
-import type { ItemReference } from '../vcd/catalog.ts';
 import { isReady } from '../vcd/entity.ts';
-import { findOwn } from './claim-item.ts';
+import { findLeftover } from './claim-item.ts';
 import { NO_CHECKPOINT } from './job-data.ts';
 import type { Upload } from './upload-deps.ts';
 
@@ -17,7 +16,7 @@ export async function cleanUp(upload: Upload): Promise<boolean> {
   const patience = deps.newPatience();
   for (;;) {
     try {
-      const item = deps.checkpoint.current.item ?? (await findUnknown(upload));
+      const item = deps.checkpoint.current.item ?? (await findLeftover(upload));
       if (!item) return true;
       const entity = await deps.vcd.getEntity(item.entityHref, context);
       if (isReady(entity)) return false;
@@ -36,10 +35,4 @@ export async function cleanUp(upload: Upload): Promise<boolean> {
     await deps.checkpoint.save({ ...NO_CHECKPOINT, restarts, bytesResent: deps.meter.resent });
     return true;
   }
-}
-
-/** What a creating request made whose reply never came. */
-function findUnknown(upload: Upload): Promise<ItemReference | undefined> {
-  if (!upload.deps.checkpoint.current.creating) return Promise.resolve(undefined);
-  return findOwn(upload);
 }

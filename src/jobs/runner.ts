@@ -34,6 +34,7 @@ const NEVER = 1_000_000_000;
 
 interface ServedTarget {
   readonly name: string;
+  readonly concurrency: number;
   readonly queue: Queue;
   readonly worker: Worker;
 }
@@ -63,7 +64,7 @@ export class Runner {
   constructor(options: RunnerOptions) {
     this.#options = options;
     const { patient } = options.redis;
-    this.#targets = options.targets.map(({ name }) => {
+    this.#targets = options.targets.map(({ name, concurrency }) => {
       const shared = { connection: patient, prefix: PREFIX };
       const worker = new Worker(queueName(name), null, {
         ...shared,
@@ -78,16 +79,15 @@ export class Runner {
       const queue = new Queue(queueName(name), shared);
       worker.on('error', (error) => this.#onError(error));
       queue.on('error', (error) => this.#onError(error));
-      return { name, queue, worker };
+      return { name, concurrency, queue, worker };
     });
   }
 
   async start(): Promise<void> {
-    const { redis, targets } = this.#options;
-    for (const { name, concurrency } of targets) {
-      const served = this.#targets.find((target) => target.name === name);
-      await served?.queue.setGlobalConcurrency(concurrency);
-      await served?.worker.startStalledCheckTimer();
+    const { redis } = this.#options;
+    for (const { concurrency, queue, worker } of this.#targets) {
+      await queue.setGlobalConcurrency(concurrency);
+      await worker.startStalledCheckTimer();
     }
     redis.subscriber.on('message', () => this.#wake());
     await redis.subscriber.subscribe(WAKE_CHANNEL);
@@ -96,13 +96,6 @@ export class Runner {
       this.#presence = setInterval(() => void this.#announce().catch(() => undefined), PRESENCE_MS);
     }
     this.#fetching = this.#fetchLoop();
-  }
-
-  /** Resolves when no run is under way and none of `only` waits; for a runner that has an end. */
-  async idle(): Promise<void> {
-    while (this.#runs.size > 0) {
-      await Promise.all([...this.#runs.values()].map(({ ended }) => ended));
-    }
   }
 
   /**
@@ -128,7 +121,10 @@ export class Runner {
 
   async #leave(): Promise<void> {
     await this.#fetching;
-    await this.idle();
+    // Ended runs leave the map; a run of the same job may have followed one meanwhile.
+    while (this.#runs.size > 0) {
+      await Promise.all([...this.#runs.values()].map(({ ended }) => ended));
+    }
     const { prompt } = this.#options.redis;
     const gone = this.#targets.map(({ name }) => prompt.zrem(workersKey(name), this.id));
     await Promise.allSettled(gone);

@@ -21,7 +21,6 @@ const BLOCK = 512;
 const MAX_MEMBERS = 10_000;
 /** Long names and PAX records in front of one member. */
 const MAX_HEADER_BYTES = 1024 * 1024;
-const MAX_WINDOW_BYTES = 64 * 1024;
 const WINDOW_BYTES = 4 * 1024;
 
 /**
@@ -67,7 +66,7 @@ function windowedReader(source: ByteSource): ReadBlock {
   return async (at) => {
     if (at < heldFrom || at + BLOCK > heldFrom + held.length) {
       const want = at === 0 ? WINDOW_BYTES * 2 : WINDOW_BYTES;
-      held = Buffer.alloc(Math.min(want, MAX_WINDOW_BYTES, source.size - at));
+      held = Buffer.alloc(Math.min(want, source.size - at));
       await source.read(held, at);
       heldFrom = at;
     }

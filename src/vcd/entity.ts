@@ -16,7 +16,6 @@ export interface WantedFile {
 export interface TaskState {
   readonly href: string;
   readonly status: string;
-  readonly progress: number | undefined;
   readonly error: { readonly message: string; readonly minorCode: string | undefined } | undefined;
   readonly cancelHref: string | undefined;
 }
@@ -32,7 +31,6 @@ export interface EntityState {
   readonly files: readonly WantedFile[];
   readonly tasks: readonly TaskState[];
   readonly editHref: string | undefined;
-  readonly removeHref: string | undefined;
   readonly media: { readonly size: string; readonly imageType: string | undefined } | undefined;
 }
 
@@ -64,7 +62,6 @@ export function parseEntity(root: XmlElement, href: string): EntityState {
     files: (root.child('Files')?.children('File') ?? []).map(parseFile),
     tasks: (root.child('Tasks')?.children('Task') ?? []).map(parseTask),
     editHref: findLink(root, 'edit')?.attribute('href'),
-    removeHref: findLink(root, 'remove')?.attribute('href'),
     media: isMedia ? { size: root.attribute('size') ?? '', imageType } : undefined,
   };
 }
@@ -92,11 +89,9 @@ function parseFile(file: XmlElement): WantedFile {
 
 export function parseTask(task: XmlElement): TaskState {
   const error = task.child('Error');
-  const progress = Number(task.child('Progress')?.text);
   return {
     href: task.attribute('href') ?? '',
     status: (task.attribute('status') ?? '').toLowerCase(),
-    progress: Number.isFinite(progress) ? progress : undefined,
     error: error ? messageOf(error) : undefined,
     cancelHref: findLink(task, 'task:cancel')?.attribute('href'),
   };
