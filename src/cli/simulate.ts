@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { parse } from 'yaml';
 import { parseDuration, parseRate } from '../config/units.ts';
 import { FerryError } from '../errors.ts';
-import type { FaultRule } from '../simulator/faults.ts';
+import { type FaultRule, parseFaultRules } from '../simulator/faults.ts';
 import { startSimulator } from '../simulator/server.ts';
 import { type GlobalOptions, printJson } from './output.ts';
 import { interruption, untilAborted } from './signals.ts';
@@ -15,6 +15,7 @@ interface SimulateOptions extends GlobalOptions {
   readonly rate?: string;
   readonly importTime: string;
   readonly linkDelay: string;
+  readonly cancelTime: string;
   readonly tlsCert?: string;
   readonly tlsKey?: string;
 }
@@ -35,6 +36,7 @@ export async function simulate(_args: string[], options: SimulateOptions): Promi
     store: options.store,
     api: versions(options.api),
     importTimeMs: time('--import-time', options.importTime),
+    cancelTimeMs: time('--cancel-time', options.cancelTime),
     linkDelayMs: time('--link-delay', options.linkDelay),
     ...(bytesPerSecond === undefined ? {} : { rateBytesPerSecond: bytesPerSecond }),
     ...(tlsCert !== undefined && tlsKey !== undefined
@@ -65,7 +67,9 @@ function time(option: string, text: string): number {
 /** A file of rules; JSON is YAML, too. */
 function readFaults(file: string | undefined): FaultRule[] {
   if (file === undefined) return [];
-  const rules: unknown = parse(readFileSync(file, 'utf8'));
-  if (Array.isArray(rules)) return rules as FaultRule[];
-  throw new FerryError('USAGE', `--faults: ${file} does not hold a list of rules`);
+  try {
+    return parseFaultRules(parse(readFileSync(file, 'utf8')));
+  } catch (error) {
+    throw new FerryError('USAGE', `--faults: ${file}: ${(error as Error).message}`);
+  }
 }

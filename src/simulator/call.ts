@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { ApiError } from './errors.ts';
+import type { FaultAction } from './faults.ts';
 import type { Session } from './sessions.ts';
 import type { World } from './world.ts';
 import type { Markup } from './xml.ts';
@@ -15,6 +16,8 @@ export interface Call {
   readonly search: string;
   readonly headers: IncomingMessage['headers'];
   readonly body: Buffer;
+  /** What is to go wrong with this request. */
+  readonly fault: FaultAction | undefined;
 }
 
 /** An answer of the API. Without `xml` the body is empty. */
@@ -50,4 +53,14 @@ export async function readBody(request: IncomingMessage): Promise<Buffer> {
 /** MIME types are compared without case and parameters. */
 export function contentType(headers: IncomingMessage['headers']): string {
   return (headers['content-type'] ?? '').split(';')[0]?.trim().toLowerCase() ?? '';
+}
+
+/** Ends a connection without an answer. One that is gone has no socket any more, whatever the types say. */
+export function cut({ socket }: { readonly socket: IncomingMessage['socket'] | null }): void {
+  socket?.destroy();
+}
+
+/** As `cut`, with a reset. */
+export function reset({ socket }: { readonly socket: IncomingMessage['socket'] | null }): void {
+  socket?.resetAndDestroy();
 }

@@ -105,9 +105,16 @@ function uploadMedia(call: Call, catalog: Catalog): Reply {
   const media = parseRequest(call.body, 'Media');
   const size = Number(attributeOf(media, 'size'));
   if (size < 0) throw badRequest('Bad request\n - size must not be negative');
+  const operationKey = attributeOf(media, 'operationKey');
+  // The same key again means the same operation: it is not done twice.
+  const done = catalog.items.find(
+    ({ entity: { operationKey: key } }) => key && key === operationKey,
+  );
+  if (done) return { status: 201, type: 'catalogItem', xml: itemElement(call.world, done) };
   const imageType = attributeOf(media, 'imageType');
   const entity = newEntity(call, 'media', {
     imageType: imageType === 'iso' ? 'iso' : (imageType ?? 'other'),
+    ...(operationKey === undefined ? {} : { operationKey }),
   });
   addFile(call.world, entity, 'file', size);
   return created(call, catalog, media, entity);
@@ -116,7 +123,7 @@ function uploadMedia(call: Call, catalog: Catalog): Reply {
 function newEntity(
   { session, world }: Call,
   kind: Entity['kind'],
-  more: { manifestRequired?: boolean; imageType?: string },
+  more: { manifestRequired?: boolean; imageType?: string; operationKey?: string },
 ): Entity {
   const entity: Entity = {
     kind,
@@ -126,8 +133,10 @@ function newEntity(
     descriptorUploaded: false,
     manifestRequired: more.manifestRequired ?? false,
     imageType: more.imageType,
+    operationKey: more.operationKey,
     files: [],
     received: [],
+    metadata: new Map(),
     task: newTask(
       kind === 'media' ? 'vdcUploadMedia' : 'vdcUploadOvfContents',
       kind === 'media' ? 'Importing media' : 'Importing Virtual Application Template',
@@ -159,6 +168,7 @@ export function addFile(
     }),
     complete: false,
     ranges: [],
+    history: [],
   };
   entity.files.push(file);
   entity.received.push(file);

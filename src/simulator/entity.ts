@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Call, Reply, Route } from './call.ts';
 import { forbidden } from './errors.ts';
+import type { FaultAction } from './faults.ts';
 import { assertIdle, type Item, renameItem, type Task, type TransferFile } from './model.ts';
 import { visibleOrgs } from './organization.ts';
 import { attributeOf, childText, parseRequest } from './validate.ts';
@@ -26,7 +27,7 @@ export function entityReference(world: World, item: Item): Markup {
   });
 }
 
-function findOwn({ world, session, params }: Call): Item {
+export function findOwn({ world, session, params }: Call): Item {
   const item = world.itemOfEntity(params[0] ?? '');
   if (!item || !visibleOrgs(world.orgs, session.org).includes(item.catalog.org)) {
     throw forbidden('entity');
@@ -37,17 +38,14 @@ function findOwn({ world, session, params }: Call): Item {
 function getEntity(call: Call): Reply {
   const item = findOwn(call);
   call.world.expireIdleTransfer(item.entity);
-  return entityReply(call.world, item);
-}
-
-function entityReply(world: World, item: Item): Reply {
   const { entity } = item;
-  const xml = entity.kind === 'media' ? mediaElement(world, item) : templateElement(world, item);
+  const xml = entity.kind === 'media' ? mediaElement(call, item) : templateElement(call, item);
   return { status: 200, type: entity.kind, xml };
 }
 
-function templateElement(world: World, item: Item): Markup {
+function templateElement(call: Call, item: Item): Markup {
   const { entity } = item;
+  const { world } = call;
   return element(
     'VAppTemplate',
     {
@@ -61,15 +59,16 @@ function templateElement(world: World, item: Item): Markup {
       href: entityHref(world, item),
       type: mime('vAppTemplate'),
     },
-    ...commonParts(world, item),
+    ...commonParts(call, item),
     ownerElement(entity.owner),
     element('Children'),
     element('DateCreated', {}, item.created.toISOString()),
   );
 }
 
-function mediaElement(world: World, item: Item): Markup {
+function mediaElement(call: Call, item: Item): Markup {
   const { entity } = item;
+  const { world } = call;
   return element(
     'Media',
     {
@@ -82,14 +81,15 @@ function mediaElement(world: World, item: Item): Markup {
       href: entityHref(world, item),
       type: mime('media'),
     },
-    ...commonParts(world, item),
+    ...commonParts(call, item),
     ownerElement(entity.owner),
   );
 }
 
 /** Link, Description, Tasks, Files: in the order of the schema. */
-function commonParts(world: World, item: Item): Markup[] {
+function commonParts(call: Call, item: Item): Markup[] {
   const { entity } = item;
+  const { world } = call;
   const href = entityHref(world, item);
   const parts = [
     link('up', `${world.base}/api/catalogItem/${item.id}`, 'catalogItem'),
@@ -101,20 +101,31 @@ function commonParts(world: World, item: Item): Markup[] {
     parts.push(element('Tasks', {}, taskElement(world, item, entity.task)));
   }
   if (entity.files.length > 0) {
-    parts.push(element('Files', {}, ...entity.files.map((file) => fileElement(world, file))));
+    parts.push(element('Files', {}, ...entity.files.map((file) => fileElement(call, file))));
   }
   return parts;
 }
 
-function fileElement(world: World, file: TransferFile): Markup {
+function fileElement({ world, fault }: Call, file: TransferFile): Markup {
   const size = file.size ?? (file.complete ? file.sink.stored : undefined);
   // Before it is sent, the descriptor's size is not known; a file's without ovf:size is -1.
   const shown = size ?? (file.name === 'descriptor.ovf' ? undefined : -1);
   return element(
     'File',
-    { size: shown, bytesTransferred: file.sink.stored, name: file.name },
+    { size: shown, bytesTransferred: shownCount(file, fault), name: file.name },
     link('upload:default', `${world.base}/transfer/${file.key}/${encodeURIComponent(file.name)}`),
   );
+}
+
+/** As a cell shows it: the shared store may be ahead of what it knows. */
+function shownCount(
+  { sink, history }: TransferFile,
+  { counterLagMs, counterOffset = 0 }: FaultAction = {},
+): number {
+  const until = Date.now() - (counterLagMs ?? 0);
+  const seen = counterLagMs === undefined ? undefined : history.findLast(({ at }) => at <= until);
+  const count = counterLagMs === undefined ? sink.stored : (seen?.stored ?? 0);
+  return Math.max(0, count + counterOffset);
 }
 
 function ownerElement(user: string): Markup {
@@ -181,7 +192,7 @@ function deleteEntity(call: Call): Reply {
 }
 
 /** Quick work is answered with a task that has ended already. */
-function doneTask(call: Call, item: Item, operationName: string, operation: string): Reply {
+export function doneTask(call: Call, item: Item, operationName: string, operation: string): Reply {
   const now = new Date();
   const task: Task = {
     id: randomUUID(),

@@ -8,6 +8,7 @@ export interface SeenItem {
   readonly catalog: string;
   readonly kind: 'vAppTemplate' | 'media';
   readonly status: number;
+  readonly metadata: Readonly<Record<string, string>>;
   readonly files: readonly SeenFile[];
 }
 
@@ -31,6 +32,9 @@ export function seenItems(world: World): SeenItem[] {
     catalog: item.catalog.name,
     kind: item.entity.kind,
     status: item.entity.status,
+    metadata: Object.fromEntries(
+      [...item.entity.metadata].map(([key, { text }]) => [key, text] as const),
+    ),
     files: item.entity.received.map(({ name, size, complete, completedAt, sink, ranges }) => ({
       name,
       size: size ?? (complete ? sink.stored : null),

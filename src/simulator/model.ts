@@ -36,11 +36,22 @@ export interface Entity {
   descriptorUploaded: boolean;
   readonly manifestRequired: boolean;
   readonly imageType: string | undefined;
+  readonly operationKey: string | undefined;
   /** Listed while the transfer lasts. */
   files: TransferFile[];
   /** Kept for `/_simulator/items` after the transfer. */
   received: TransferFile[];
   readonly task: Task;
+  /** By key; `type` is the value's XML type. */
+  readonly metadata: Map<string, { readonly type: string; readonly text: string }>;
+  /** What its import will fail by. */
+  importFault?: TaskError;
+}
+
+interface TaskError {
+  readonly majorCode: number;
+  readonly minorCode: string;
+  readonly message: string;
 }
 
 export interface TransferFile {
@@ -54,6 +65,8 @@ export interface TransferFile {
   /** Milliseconds since the epoch: when its last byte was stored. */
   completedAt?: number;
   readonly ranges: SentRange[];
+  /** What was stored when, for cells that lag behind; the last seconds. */
+  readonly history: { readonly at: number; readonly stored: number }[];
 }
 
 /** One PUT: what it said it sends, and what came of it. */
@@ -64,6 +77,8 @@ export interface SentRange {
   arrived: number;
   /** Bytes that were kept. */
   stored: number;
+  /** What the client calls the request; empty if it gave it no name. */
+  readonly request: string;
 }
 
 export interface Task {
@@ -75,7 +90,7 @@ export interface Task {
   status: 'queued' | 'preRunning' | 'running' | 'success' | 'error' | 'canceled';
   progress: number;
   end?: Date;
-  error?: { readonly majorCode: number; readonly minorCode: string; readonly message: string };
+  error?: TaskError;
 }
 
 export function newTask(operationName: string, operation: string, user: string): Task {

@@ -2,20 +2,23 @@ import { randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
-import { type Reply, type Route, readBody } from './call.ts';
+import { cut, type Reply, type Route, readBody, reset } from './call.ts';
 import { catalogRoutes } from './catalog.ts';
 import { entityRoutes } from './entity.ts';
 import { ApiError } from './errors.ts';
-import type { FaultAction, FaultRule } from './faults.ts';
+import type { FaultAction } from './faults.ts';
 import { type SeenItem, seenItems } from './introspection.ts';
+import { metadataRoutes } from './metadata.ts';
 import { organizationRoutes, sessionReply } from './organization.ts';
+import { serveOwn } from './own.ts';
 import { queryRoutes } from './query.ts';
+import { requestId, respond } from './respond.ts';
 import type { Session } from './sessions.ts';
 import { taskRoutes } from './task.ts';
 import { putTransfer } from './transfer.ts';
 import { atLeast, requestedVersion, versionsDocument } from './versions.ts';
 import { type LoggedRequest, type SimulatorOptions, World } from './world.ts';
-import { documentOf, element, VCLOUD } from './xml.ts';
+import { element, VCLOUD } from './xml.ts';
 
 /** A running simulator. */
 export interface Simulator {
@@ -27,6 +30,8 @@ export interface Simulator {
   readonly requests: readonly LoggedRequest[];
   readonly world: World;
   items(): SeenItem[];
+  /** As a cell that goes down and comes up again: connections and sessions end, items stay. */
+  restart(downMs: number): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -35,6 +40,7 @@ const ROUTES: readonly Route[] = [
   ...queryRoutes,
   ...catalogRoutes,
   ...entityRoutes,
+  ...metadataRoutes,
   ...taskRoutes,
 ];
 
@@ -49,6 +55,11 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
   server.requestTimeout = 0;
   server.keepAliveTimeout = 60_000;
   await listen(server, options.port ?? 0);
+  const stop = async (): Promise<void> => {
+    const closed = new Promise((resolve) => server.close(resolve));
+    server.closeAllConnections();
+    await closed;
+  };
   const { port } = server.address() as AddressInfo;
   world.base = `${options.tls ? 'https' : 'http'}://127.0.0.1:${port}`;
   return {
@@ -60,10 +71,14 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
     requests: world.requests,
     world,
     items: () => seenItems(world),
+    async restart(downMs) {
+      await stop();
+      world.sessions.expireAll();
+      await new Promise((resolve) => setTimeout(resolve, downMs));
+      await listen(server, port);
+    },
     async close() {
-      const closed = new Promise((resolve) => server.close(resolve));
-      server.closeAllConnections();
-      await closed;
+      await stop();
       for (const item of [...world.items()]) world.remove(item);
     },
   };
@@ -72,7 +87,10 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
 function listen(server: Server, port: number): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', reject);
-    server.listen(port, '127.0.0.1', () => resolve());
+    server.listen(port, '127.0.0.1', () => {
+      server.off('error', reject);
+      resolve();
+    });
   });
 }
 
@@ -85,11 +103,16 @@ async function serve(
   const own = url.startsWith('/_simulator/');
   const logged: LoggedRequest = { method, path: url, headers: flat(request.headers), status: 0 };
   if (!own) world.log(logged);
+  if (!own && Date.now() < world.outageUntil) return void cut(request);
   response.once('finish', () => {
     logged.status = response.statusCode;
   });
   try {
     const fault = own ? undefined : world.faults.match(method, url);
+    if (fault?.outageMs) {
+      world.outageUntil = Date.now() + fault.outageMs;
+      return void cut(request);
+    }
     if (fault?.expireSessions) world.sessions.expireAll();
     if (fault?.delayMs) await new Promise((resolve) => setTimeout(resolve, fault.delayMs));
     if (fault?.status !== undefined) answerFault(response, fault);
@@ -98,7 +121,7 @@ async function serve(
     else if (method === 'PUT') await putTransfer(world, request, response, fault);
     else respond(response, { status: 405 }, '');
   } catch (error) {
-    if (response.headersSent || request.socket.destroyed) return;
+    if (response.headersSent || response.destroyed) return;
     respondError(response, error, request);
   }
 }
@@ -109,9 +132,13 @@ async function serveApi(
   response: ServerResponse,
   fault: FaultAction | undefined,
 ): Promise<void> {
-  const { reply, version } = await answer(world, request);
-  if (fault?.loseReply || fault?.resetAfterBytes !== undefined) request.socket.resetAndDestroy();
-  else respond(response, reply, version, request);
+  const { reply, version } = await answer(world, request, fault);
+  if (fault?.loseReply || fault?.resetAfterBytes !== undefined) {
+    reset(request);
+    return;
+  }
+  if (fault?.closeAfter) response.shouldKeepAlive = false;
+  respond(response, reply, version, request);
 }
 
 function flat(headers: IncomingMessage['headers']): Record<string, string> {
@@ -128,6 +155,7 @@ function flat(headers: IncomingMessage['headers']): Record<string, string> {
 async function answer(
   world: World,
   request: IncomingMessage,
+  fault: FaultAction | undefined,
 ): Promise<{ reply: Reply; version: string }> {
   const { method = '', url = '' } = request;
   const [path = '', search = ''] = split(url);
@@ -154,7 +182,7 @@ async function answer(
     const match = route.path.exec(path);
     if (!match || route.method !== method) continue;
     const { headers } = request;
-    const call = { world, session, version, params: match.slice(1), search, headers, body };
+    const call = { world, session, version, params: match.slice(1), search, headers, body, fault };
     return { reply: route.handle(call), version };
   }
   const known = ROUTES.some((route) => route.path.test(path));
@@ -207,36 +235,6 @@ function sessionJson(session: Session): unknown {
   };
 }
 
-function respond(
-  response: ServerResponse,
-  reply: Reply,
-  version: string,
-  request?: IncomingMessage,
-): void {
-  const headers: Record<string, string> = { ...reply.headers };
-  let body = '';
-  if (reply.xml) {
-    body = reply.type === undefined ? reply.xml.markup : documentOf(reply.xml);
-    headers['content-type'] =
-      reply.type === undefined
-        ? 'text/xml'
-        : `application/vnd.vmware.vcloud.${reply.type}+xml;version=${version}`;
-  } else if (reply.json !== undefined) {
-    body = JSON.stringify(reply.json);
-    headers['content-type'] = `application/json;version=${version}`;
-  }
-  if (request) headers['x-vmware-vcloud-request-id'] = requestId(request);
-  headers['content-length'] = String(Buffer.byteLength(body));
-  response.writeHead(reply.status, headers);
-  response.end(body);
-}
-
-/** The client's id, if it gave one, and ours. */
-function requestId({ headers }: IncomingMessage): string {
-  const given = String(headers['x-vmware-vcloud-client-request-id'] ?? '').slice(0, 128);
-  return /^[\w-]*\w[\w-]*$/.test(given) ? `${given}-${randomUUID()}` : randomUUID();
-}
-
 function respondError(response: ServerResponse, error: unknown, request: IncomingMessage): void {
   const { status, minorCode, message } =
     error instanceof ApiError
@@ -266,23 +264,4 @@ function answerFault(response: ServerResponse, fault: FaultAction): void {
     ...fault.headers,
   });
   response.end(body);
-}
-
-/** The simulator's own addresses, for people and tests. */
-async function serveOwn(
-  world: World,
-  request: IncomingMessage,
-  response: ServerResponse,
-): Promise<void> {
-  const { method = '', url = '' } = request;
-  let json: unknown;
-  if (method === 'GET' && url === '/_simulator/items') json = seenItems(world);
-  if (method === 'GET' && url === '/_simulator/requests') json = world.requests;
-  if (method === 'GET' && url === '/_simulator/faults') json = world.faults.counts();
-  if (method === 'POST' && url === '/_simulator/faults') {
-    const rules = JSON.parse((await readBody(request)).toString()) as FaultRule | FaultRule[];
-    for (const rule of [rules].flat()) world.faults.add(rule);
-    json = world.faults.counts();
-  }
-  respond(response, json === undefined ? { status: 404 } : { status: 200, json }, '1');
 }

@@ -23,14 +23,20 @@ function getTask(call: Call): Reply {
   return { status: 200, type: 'task', xml: taskElement(call.world, item, task) };
 }
 
-/** Cancelling an upload removes its item, as real servers do. */
+/** Cancelling an upload removes its item, as real servers do; not always at once. */
 function cancelTask(call: Call): Reply {
   const { item, task } = findTask(call);
+  const { world } = call;
   if (task.status === 'running' && task === item.entity.task) {
-    task.status = 'canceled';
-    task.end = new Date();
-    call.world.finishedTasks.set(task.id, { item, task });
-    call.world.remove(item);
+    const cancel = (): void => {
+      task.status = 'canceled';
+      task.end = new Date();
+      world.finishedTasks.set(task.id, { item, task });
+      world.remove(item);
+    };
+    const { cancelTimeMs } = world.options;
+    if (cancelTimeMs === 0) cancel();
+    else setTimeout(cancel, cancelTimeMs).unref();
   }
   return { status: 204 };
 }

@@ -1,9 +1,13 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { cut, reset } from './call.ts';
 import { addFile } from './catalog.ts';
 import { readDescriptor, readManifest } from './descriptor.ts';
 import type { FaultAction } from './faults.ts';
 import type { Entity, Item, SentRange, TransferFile } from './model.ts';
 import { failTask, type World } from './world.ts';
+
+/** How long is remembered what was stored when. */
+const HISTORY_MS = 60_000;
 
 /**
  * PUTs to `/transfer/…`. No session is asked for: whoever knows the address may write. A body must
@@ -21,6 +25,7 @@ export async function putTransfer(
   const key = /^\/transfer\/([^/]+)\/[^/]+$/.exec(request.url ?? '')?.[1] ?? '';
   const found = world.transferFile(key);
   if (found) world.expireIdleTransfer(found.item.entity);
+  if (found && fault?.expireTransfer) world.expireTransfer(found.item.entity);
   const target = world.transferFile(key);
   if (!target) {
     end(response, 404);
@@ -28,18 +33,24 @@ export async function putTransfer(
   }
   const range = rangeOf(request);
   // A range that makes no sense is not answered: vCD closes the connection (seen in the field).
-  if (range === 'nonsense') return void request.socket.destroy();
+  if (range === 'nonsense') return void cut(request);
   if (range === 'no length') return end(response, 411);
   const refusal = refuse(target.file, range);
   if (refusal) return end(response, refusal.status, refusal.reason);
 
   const { item, file } = target;
-  const sent: SentRange = { start: range.start, end: range.end, arrived: 0, stored: 0 };
+  if (fault?.failImport) item.entity.importFault = fault.failImport;
+  const name = String(request.headers['x-vmware-vcloud-client-request-id'] ?? '');
+  const { start, end: rangeEnd } = range;
+  const sent: SentRange = { start, end: rangeEnd, arrived: 0, stored: 0, request: name };
   file.ranges.push(sent);
+  if (fault?.landLater) return landLater(world, request, { item, file, sent }, fault.landLater);
   const complete = await receive(world, request, { item, file, sent }, fault);
+  // With the last byte the file is complete, whatever becomes of the connection.
+  if (file.sink.stored === range.total && !file.complete) await finishFile(world, item, file);
   if (complete === 'lost') return;
-  if (file.sink.stored === range.total) await finishFile(world, item, file);
-  if (fault?.loseReply) return void request.socket.destroy();
+  if (fault?.loseReply) return void cut(request);
+  if (fault?.closeAfter) response.shouldKeepAlive = false;
   end(response, 200);
 }
 
@@ -87,20 +98,24 @@ async function receive(
   fault: FaultAction | undefined,
 ): Promise<'all' | 'lost'> {
   const stopAfter = fault?.resetAfterBytes ?? fault?.stallAfterBytes ?? Number.POSITIVE_INFINITY;
+  const storeAtMost = fault?.storeAtMost ?? Number.POSITIVE_INFINITY;
   try {
     for await (const whole of request as AsyncIterable<Buffer>) {
       const chunk = whole.subarray(0, Math.max(0, stopAfter - sent.arrived));
       sent.arrived += chunk.length;
+      world.totals.arrived += chunk.length;
       // Another connection may have written meanwhile: a byte is only ever stored in its place.
-      if (file.sink.stored !== sent.start + sent.stored) {
-        request.socket.destroy();
+      if (sent.stored < storeAtMost && file.sink.stored !== sent.start + sent.stored) {
+        cut(request);
         return 'lost';
       }
-      await file.sink.write(chunk);
-      sent.stored += chunk.length;
-      world.touchTransfer(item.entity);
+      const kept = chunk.subarray(0, Math.max(0, storeAtMost - sent.stored));
+      world.totals.thrownAway += chunk.length - kept.length;
+      if (kept.length > 0) await store(world, { item, file, sent }, kept);
       if (sent.arrived >= stopAfter) return stop(request, fault);
+      if (sent.stored >= storeAtMost) continue; // read, and forgotten
       await world.throttle(chunk.length);
+      if (fault?.bytesPerSecond) await wait((chunk.length / fault.bytesPerSecond) * 1000);
     }
   } catch {
     return 'lost'; // the connection broke; what was stored stays
@@ -108,9 +123,53 @@ async function receive(
   return request.complete ? 'all' : 'lost';
 }
 
+async function store(world: World, { item, file, sent }: Receiving, bytes: Buffer): Promise<void> {
+  await file.sink.write(bytes);
+  sent.stored += bytes.length;
+  const at = Date.now();
+  file.history.push({ at, stored: file.sink.stored });
+  if ((file.history[0]?.at ?? at) < at - HISTORY_MS) file.history.shift();
+  world.touchTransfer(item.entity);
+}
+
+/** The client sees a broken connection; what it sent arrives after a while, if it still fits then. */
+async function landLater(
+  world: World,
+  request: IncomingMessage,
+  receiving: Receiving,
+  { bytes, ms }: { readonly bytes: number; readonly ms: number },
+): Promise<void> {
+  const { item, file, sent } = receiving;
+  const { socket } = request; // leaving the loop below may take it from the request
+  const held: Buffer[] = [];
+  try {
+    for await (const chunk of request as AsyncIterable<Buffer>) {
+      const taken = chunk.subarray(0, bytes - sent.arrived);
+      held.push(Buffer.from(taken));
+      sent.arrived += taken.length;
+      world.totals.arrived += taken.length;
+      if (sent.arrived >= bytes) break;
+    }
+  } catch {
+    // the client went first
+  }
+  reset({ socket });
+  await wait(ms);
+  if (file.complete || file.sink.stored !== sent.start || item.entity.status !== 0) {
+    world.totals.thrownAway += sent.arrived;
+    return;
+  }
+  for (const chunk of held) await store(world, receiving, chunk);
+  if (file.sink.stored === file.size) await finishFile(world, item, file);
+}
+
+function wait(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
 async function stop(request: IncomingMessage, fault: FaultAction | undefined): Promise<'lost'> {
   if (fault?.stallAfterBytes === undefined) {
-    request.socket.resetAndDestroy();
+    reset(request);
     return 'lost';
   }
   request.pause();
@@ -164,6 +223,11 @@ function startImport(world: World, item: Item): void {
   }
   entity.task.progress = 50;
   const ready = (): void => {
+    if (entity.importFault) {
+      const { minorCode, message, majorCode } = entity.importFault;
+      fail(entity, minorCode, message, majorCode);
+      return;
+    }
     entity.files = [];
     entity.status = entity.kind === 'media' ? 1 : 8;
     entity.task.status = 'success';

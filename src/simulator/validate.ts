@@ -2,6 +2,15 @@ import libxmljs from 'libxmljs2';
 import { badRequest } from './errors.ts';
 import { VCLOUD } from './xml.ts';
 
+function metadataType(kind: string): string {
+  const type = { Number: 'xs:long', Boolean: 'xs:boolean', DateTime: 'xs:dateTime' }[kind];
+  return `  <xs:complexType name="Metadata${kind}Value">
+    <xs:complexContent><xs:extension base="MetadataTypedValue">
+      <xs:sequence><xs:element name="Value" type="${type ?? 'xs:string'}"/></xs:sequence>
+    </xs:extension></xs:complexContent>
+  </xs:complexType>`;
+}
+
 /**
  * The request bodies of an upload, as vCD's validating parser sees them: element order, namespace
  * and required attributes count. Our own wording of the published types.
@@ -55,6 +64,40 @@ const SCHEMA = `<?xml version="1.0"?>
       </xs:extension></xs:complexContent>
     </xs:complexType>
   </xs:element>
+  <xs:complexType name="MetadataTypedValue" abstract="true"><xs:sequence/></xs:complexType>
+${['String', 'Number', 'Boolean', 'DateTime'].map(metadataType).join('\n')}
+  <xs:element name="Metadata">
+    <xs:complexType>
+      <xs:sequence>
+        <xs:element name="Link" type="Link" minOccurs="0" maxOccurs="unbounded"/>
+        <xs:element name="MetadataEntry" minOccurs="0" maxOccurs="unbounded">
+          <xs:complexType>
+            <xs:sequence>
+              <xs:element name="Domain" type="Domain" minOccurs="0"/>
+              <xs:element name="Key" type="xs:string"/>
+              <xs:element name="TypedValue" type="MetadataTypedValue"/>
+            </xs:sequence>
+            <xs:anyAttribute processContents="skip"/>
+          </xs:complexType>
+        </xs:element>
+      </xs:sequence>
+      <xs:anyAttribute processContents="skip"/>
+    </xs:complexType>
+  </xs:element>
+  <xs:element name="MetadataValue">
+    <xs:complexType>
+      <xs:sequence>
+        <xs:element name="Domain" type="Domain" minOccurs="0"/>
+        <xs:element name="TypedValue" type="MetadataTypedValue"/>
+      </xs:sequence>
+      <xs:anyAttribute processContents="skip"/>
+    </xs:complexType>
+  </xs:element>
+  <xs:complexType name="Domain">
+    <xs:simpleContent><xs:extension base="xs:string">
+      <xs:attribute name="visibility" type="xs:string" use="required"/>
+    </xs:extension></xs:simpleContent>
+  </xs:complexType>
   <xs:element name="CatalogItem" type="Entity"/>
   <xs:element name="VAppTemplate">
     <xs:complexType>
@@ -111,11 +154,17 @@ export function attributeOf(element: libxmljs.Element, name: string): string | u
   return element.attr(name)?.value();
 }
 
-export function childText(element: libxmljs.Element, name: string): string | undefined {
-  for (const node of element.childNodes()) {
-    if (node.type() === 'element' && (node as libxmljs.Element).name() === name) {
-      return (node as libxmljs.Element).text();
-    }
-  }
-  return undefined;
+/** An element of a request body. */
+export type RequestElement = libxmljs.Element;
+
+export function childElements(parent: RequestElement, name: string): RequestElement[] {
+  return parent
+    .childNodes()
+    .filter((node) => node.type() === 'element')
+    .map((node) => node as RequestElement)
+    .filter((child) => child.name() === name);
+}
+
+export function childText(parent: RequestElement, name: string): string | undefined {
+  return childElements(parent, name)[0]?.text();
 }

@@ -16,6 +16,8 @@ export interface SimulatorOptions {
   readonly importTimeMs?: number;
   /** From the descriptor to the files' upload links. */
   readonly linkDelayMs?: number;
+  /** From the wish to cancel a task to its end. */
+  readonly cancelTimeMs?: number;
   /** A transfer without a byte for so long is over (a real vCD: 60 minutes). */
   readonly transferIdleMs?: number;
   readonly sessionIdleMs?: number;
@@ -47,6 +49,13 @@ export class World {
   readonly finishedTasks = new Map<string, { item: Item; task: Task }>();
   /** `https://host:port`, known once the server listens. */
   base = '';
+  /**
+   * Bytes of files: what arrived, what had been stored of items that were given up, and what fault
+   * rules threw away.
+   */
+  readonly totals = { arrived: 0, discarded: 0, thrownAway: 0 };
+  /** Until then every connection is cut. Milliseconds since the epoch. */
+  outageUntil = 0;
   readonly #transferTouched = new WeakMap<Entity, number>();
   #lineFreeAt = 0;
   readonly #bytesPerMs: number;
@@ -57,6 +66,7 @@ export class World {
       api: ['39.1', '38.1', '37.0', '36.3'],
       importTimeMs: 0,
       linkDelayMs: 0,
+      cancelTimeMs: 0,
       transferIdleMs: 60 * MINUTE,
       sessionIdleMs: 30 * MINUTE,
       sessionAbsoluteMs: 24 * 60 * MINUTE,
@@ -116,7 +126,11 @@ export class World {
   remove(item: Item): void {
     const { items } = item.catalog;
     const at = items.indexOf(item);
+    this.finishedTasks.set(item.entity.task.id, { item, task: item.entity.task });
     if (at >= 0) items.splice(at, 1);
+    if (at >= 0 && item.entity.task.status !== 'success') {
+      for (const { sink } of item.entity.received) this.totals.discarded += sink.stored;
+    }
     for (const file of item.entity.received) void file.sink.close();
   }
 
@@ -128,7 +142,12 @@ export class World {
   expireIdleTransfer(entity: Entity): void {
     const touched = this.#transferTouched.get(entity);
     if (touched === undefined || entity.files.length === 0 || entity.status !== 0) return;
-    if (Date.now() - touched <= this.options.transferIdleMs) return;
+    if (Date.now() - touched > this.options.transferIdleMs) this.expireTransfer(entity);
+  }
+
+  expireTransfer(entity: Entity): void {
+    if (entity.files.length === 0 || entity.status !== 0) return;
+    if (entity.files.every(({ complete }) => complete)) return; // the import has begun
     entity.status = 17;
     entity.files = [];
     failTask(entity.task, 'TIMEDOUT', 'The transfer session timed out.');
