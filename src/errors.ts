@@ -20,6 +20,10 @@ interface Meaning {
 const CODES = {
   SOURCE_NOT_FOUND: { kind: 'permanent', hint: 'Check the path, and that the worker can see it.' },
   SOURCE_UNREADABLE: { kind: 'permanent', hint: 'Give the worker permission to read the file.' },
+  SOURCE_UNREACHABLE: {
+    kind: 'transient',
+    hint: "Mount the file system again on the worker's machine; the job is kept and tried again.",
+  },
   SOURCE_CHANGED: {
     kind: 'permanent',
     hint: 'Wait until the file is written completely, then enqueue it again.',
@@ -79,6 +83,11 @@ const CODES = {
     ofTarget: true,
     hint: 'The user needs the right to add to this catalog; subscribed catalogs are read-only.',
   },
+  QUOTA_EXCEEDED: {
+    kind: 'permanent',
+    ofTarget: true,
+    hint: 'Make room or raise the quota, then `ovaferry resume TARGET`.',
+  },
   CATALOG_NOT_FOUND: {
     kind: 'permanent',
     hint: 'Check the name of the catalog and of the organisation.',
@@ -86,6 +95,14 @@ const CODES = {
   NAME_TAKEN: {
     kind: 'permanent',
     hint: 'Choose another name with --name, or remove the item that has it.',
+  },
+  NAME_RESERVED: {
+    kind: 'transient',
+    hint: 'Another job is working on an item of this name; this one waits for its end.',
+  },
+  IMPORT_FAILED: {
+    kind: 'transient',
+    hint: "It was not the package's fault: see the task in vCD's UI. It is sent once more.",
   },
   IMPORT_REJECTED: {
     kind: 'permanent',

@@ -49,13 +49,25 @@ const LONGEST_WAIT_MS = 10 * 60_000;
 export interface VcdMessage {
   readonly message: string;
   readonly minorCode: string | undefined;
+  /** Mostly an HTTP status. */
+  readonly majorCode: number | undefined;
 }
 
 export function messageOf(error: XmlElement): VcdMessage {
   return {
     message: error.attribute('message') ?? '',
     minorCode: error.attribute('minorErrorCode'),
+    majorCode: majorCodeOf(error.attribute('majorErrorCode')),
   };
+}
+
+function majorCodeOf(text: string | undefined): number | undefined {
+  return text !== undefined && /^\d+$/.test(text) ? Number(text) : undefined;
+}
+
+/** Several codes say so, of organisations, vDCs and storage profiles. */
+export function isQuota(minorCode: string | undefined): boolean {
+  return minorCode?.includes('QUOTA') ?? false;
 }
 
 /**
@@ -80,11 +92,16 @@ export function errorOfAnswer(answer: HttpAnswer, phase: Phase, label: string): 
       details,
     );
   }
-  const byCode = vcd?.minorCode === undefined ? undefined : BY_MINOR_CODE[vcd.minorCode];
+  const byCode = codeOfMinorCode(vcd?.minorCode);
   const code =
     byCode ?? BY_PHASE[phase][status] ?? (status >= 500 ? 'SERVER_UNAVAILABLE' : 'VCD_REJECTED');
   const said = vcd?.message ? `: ${vcd.message}` : '';
   return new FerryError(code, `${label} was answered ${status}${said}`, details);
+}
+
+function codeOfMinorCode(minorCode: string | undefined): ErrorCode | undefined {
+  if (isQuota(minorCode)) return 'QUOTA_EXCEEDED';
+  return minorCode === undefined ? undefined : BY_MINOR_CODE[minorCode];
 }
 
 function parseMessage(body: string): VcdMessage | undefined {
@@ -104,6 +121,7 @@ function parseJsonMessage(body: string): VcdMessage | undefined {
     return {
       message: typeof message === 'string' ? message : '',
       minorCode: typeof minorErrorCode === 'string' ? minorErrorCode : undefined,
+      majorCode: undefined,
     };
   } catch {
     return undefined;

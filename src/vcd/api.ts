@@ -7,7 +7,7 @@ import type { OpenSession, VcdSession } from './session.ts';
 /** What belongs to one job: when to stop, and what vCD's logs should call its requests. */
 export interface CallContext {
   readonly signal: AbortSignal;
-  /** Letters, digits and dashes; vCD writes it into its own logs. */
+  /** Names the job and its run in vCD's own logs: letters, digits and dashes. */
   readonly requestId?: string;
 }
 
@@ -91,7 +91,7 @@ export class VcdApi {
     const answer = await this.#http.send({
       method: 'PUT',
       url,
-      headers: { ...(trusted ? token : {}), ...headers },
+      headers: { ...(trusted ? token : {}), ...requestIdHeader(context), ...headers },
       body,
       signal: context.signal,
       label,
@@ -130,9 +130,7 @@ export class VcdApi {
         headers: {
           ...headers,
           ...(request.type === undefined ? {} : { 'content-type': request.type }),
-          ...(context.requestId === undefined
-            ? {}
-            : { 'x-vmware-vcloud-client-request-id': context.requestId }),
+          ...requestIdHeader(context),
         },
         ...(request.body === undefined ? {} : { body: request.body }),
       };
@@ -143,6 +141,20 @@ export class VcdApi {
     // The token has run out: transfers do not keep a session alive. Once, then it is final.
     return send((await this.session.renew(session)).headers);
   }
+}
+
+/** Whether two addresses mean the same thing of a server, whose public name may change. */
+export function isSameHref(a: string, b: string): boolean {
+  return pathOf(a) === pathOf(b);
+}
+
+/** An address without the host. */
+export function pathOf(href: string): string {
+  return URL.canParse(href) ? new URL(href).pathname : href;
+}
+
+function requestIdHeader({ requestId }: CallContext): Record<string, string> {
+  return requestId === undefined ? {} : { 'x-vmware-vcloud-client-request-id': requestId };
 }
 
 function lastSegment({ pathname }: URL): string {
@@ -156,6 +168,7 @@ function lastSegment({ pathname }: URL): string {
 
 /** The promise's outcome, or the signal's reason if that comes first. */
 export async function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  promise.catch(() => undefined); // nobody may be waiting for it any more
   signal.throwIfAborted();
   let onAbort: () => void = () => undefined;
   const aborted = new Promise<never>((_resolve, reject) => {

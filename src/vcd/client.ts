@@ -1,19 +1,18 @@
 import { FerryError } from '../errors.ts';
 import { type CallContext, VcdApi } from './api.ts';
+import { type CatalogState, findCatalogHref, getCatalog, listCatalogs } from './catalog.ts';
+import { type EntityState, getEntity, parseTask, type TaskState } from './entity.ts';
+import { type HttpTimeouts, type Trust, VcdHttp } from './http.ts';
 import {
-  type CatalogState,
   createMedia,
   createTemplate,
-  entityWithDescription,
-  findCatalogHref,
-  getCatalog,
+  editEntity,
   getItem,
   type ItemReference,
   type NewMedia,
   type NewTemplate,
-} from './catalog.ts';
-import { type EntityState, getEntity, parseTask, type TaskState } from './entity.ts';
-import { type HttpTimeouts, type Trust, VcdHttp } from './http.ts';
+} from './item.ts';
+import { addMetadata, getMetadata } from './metadata.ts';
 import { type SessionOptions, VcdSession } from './session.ts';
 
 export interface VcdOptions extends SessionOptions {
@@ -32,14 +31,16 @@ export interface FileRange {
 export class VcdClient {
   readonly #api: VcdApi;
   readonly #http: VcdHttp;
+  readonly #session: VcdSession;
   readonly #org: string;
   readonly #catalogHrefs = new Map<string, string>();
 
   constructor(options: VcdOptions) {
     this.#http = new VcdHttp(options.url, options.trust, options.timeouts);
+    this.#session = new VcdSession(this.#http, options);
     this.#api = new VcdApi(options.url, {
       http: this.#http,
-      session: new VcdSession(this.#http, options),
+      session: this.#session,
       insecure: options.trust.insecure ?? false,
     });
     this.#org = options.org;
@@ -67,6 +68,21 @@ export class VcdClient {
     const catalog = await getCatalog(this.#api, href, context);
     this.#catalogHrefs.set(name, href);
     return catalog;
+  }
+
+  /** The organisation's catalogs. */
+  async catalogNames(context: CallContext): Promise<string[]> {
+    const catalogs = await listCatalogs(this.#api, { org: this.#org }, context);
+    return catalogs.map(({ name }) => name);
+  }
+
+  /**
+   * Asks whether anybody answers, without a login.
+   *
+   * @throws FerryError NETWORK, SERVER_UNAVAILABLE … while nobody does
+   */
+  async probe(signal: AbortSignal): Promise<void> {
+    await this.#session.negotiate(signal);
   }
 
   createTemplate(addHref: string, item: NewTemplate, context: CallContext): Promise<ItemReference> {
@@ -122,16 +138,24 @@ export class VcdClient {
     return this.#api.transfer(href, total > 0 ? body : Buffer.alloc(0), headers, context);
   }
 
-  async setDescription(
+  edit(
     entity: EntityState,
-    description: string,
+    to: { readonly name?: string; readonly description: string },
     context: CallContext,
   ): Promise<void> {
-    if (entity.editHref === undefined) {
-      throw new FerryError('VCD_REJECTED', `${entity.name} may not be edited`);
-    }
-    const { body, type } = entityWithDescription(entity, description);
-    await this.#api.request({ method: 'PUT', href: entity.editHref, body, type }, context);
+    return editEntity(this.#api, entity, to, context);
+  }
+
+  getMetadata(entityHref: string, context: CallContext): Promise<ReadonlyMap<string, string>> {
+    return getMetadata(this.#api, entityHref, context);
+  }
+
+  addMetadata(
+    entityHref: string,
+    entries: Readonly<Record<string, string>>,
+    context: CallContext,
+  ): Promise<void> {
+    return addMetadata(this.#api, entityHref, entries, context);
   }
 
   /** Ends a running upload task; vCD then removes the item itself. */

@@ -1,6 +1,6 @@
 import { FerryError } from '../errors.ts';
 import type { XmlElement } from '../xml.ts';
-import { messageOf } from './answer.ts';
+import { isQuota, messageOf, type VcdMessage } from './answer.ts';
 import type { CallContext, VcdApi } from './api.ts';
 
 /** A file that the server waits for. */
@@ -16,7 +16,7 @@ export interface WantedFile {
 export interface TaskState {
   readonly href: string;
   readonly status: string;
-  readonly error: { readonly message: string; readonly minorCode: string | undefined } | undefined;
+  readonly error: VcdMessage | undefined;
   readonly cancelHref: string | undefined;
 }
 
@@ -109,30 +109,48 @@ export function isReady({ kind, status, files }: EntityState): boolean {
 }
 
 /**
- * Throws if the upload is over for good on the server's side.
+ * Throws if the upload is over on the server's side.
  *
  * @param taskHref the task that the upload began with: an entity also lists older ones
- * @throws FerryError IMPORT_REJECTED, TRANSFER_EXPIRED, REMOVED_ON_SERVER
+ * @throws FerryError IMPORT_REJECTED, IMPORT_FAILED, QUOTA_EXCEEDED, TRANSFER_EXPIRED, REMOVED_ON_SERVER
  */
-export function assertAlive(entity: EntityState, taskHref: string | undefined): void {
+export function assertAlive(
+  entity: Pick<EntityState, 'status' | 'tasks'>,
+  taskHref: string | undefined,
+): void {
   const task = entity.tasks.find(({ href }) => href === taskHref) ?? entity.tasks[0];
-  const said = task?.error?.message;
-  const minorCode = task?.error?.minorCode;
+  const error = task?.error;
   const facts = {
     status: entity.status,
-    ...(minorCode === undefined ? {} : { minorCode }),
+    ...(error?.minorCode === undefined ? {} : { minorCode: error.minorCode }),
   };
-  if (entity.status === TIMED_OUT || minorCode === 'TIMEDOUT') {
-    throw new FerryError('TRANSFER_EXPIRED', `the transfer session is over: ${said ?? ''}`, {
-      facts,
-    });
+  if (entity.status === TIMED_OUT || error?.minorCode === 'TIMEDOUT') {
+    throw new FerryError(
+      'TRANSFER_EXPIRED',
+      `the transfer session is over: ${error?.message ?? ''}`,
+      {
+        facts,
+      },
+    );
   }
   if (task?.status === 'canceled') {
     throw new FerryError('REMOVED_ON_SERVER', 'the task of the upload was cancelled', { facts });
   }
   const ended = task?.status === 'error' || task?.status === 'aborted';
   if (!FAILED.has(entity.status) && !ended) return;
-  throw new FerryError('IMPORT_REJECTED', `vCD refused it: ${said ?? 'it gave no reason'}`, {
-    facts,
-  });
+  const said = error?.message || 'it gave no reason';
+  throw new FerryError(importErrorOf(error), `vCD did not import it: ${said}`, { facts });
+}
+
+/** Only what vCD says of the package itself is final; hosts, datastores and vCenters recover. */
+function importErrorOf(
+  error: VcdMessage | undefined,
+): 'IMPORT_REJECTED' | 'IMPORT_FAILED' | 'QUOTA_EXCEEDED' {
+  if (!error) return 'IMPORT_FAILED';
+  const { majorCode, minorCode = '' } = error;
+  if (isQuota(minorCode)) return 'QUOTA_EXCEEDED';
+  const ofPackage =
+    (majorCode !== undefined && majorCode >= 400 && majorCode < 500) ||
+    /OVF|DESCRIPTOR|MANIFEST|CHECKSUM|VALIDATION|INVALID/.test(minorCode);
+  return ofPackage ? 'IMPORT_REJECTED' : 'IMPORT_FAILED';
 }

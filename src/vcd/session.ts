@@ -14,6 +14,12 @@ export interface SessionOptions {
   readonly credentials: () => Promise<Credentials>;
   /** A rejected login is not tried again before this has passed: it could lock the account. */
   readonly rejectedPauseMs?: number;
+  /**
+   * Does a login while nobody else, on any machine, does one for this target.
+   *
+   * @throws FerryError what the last login failed by, while that still holds
+   */
+  readonly alone?: <T>(logIn: () => Promise<T>) => Promise<T>;
 }
 
 /** An open API session: what every request needs. */
@@ -76,9 +82,10 @@ export class VcdSession {
    * A login is no upload's own: it goes on when the job that asked for it is cancelled.
    */
   async #logIn(): Promise<OpenSession> {
-    const offered = await this.#negotiate();
+    const offered = await this.negotiate();
     const credentials = await this.#options.credentials();
-    const token = await this.#tokenFor(credentials, offered);
+    const alone = this.#options.alone ?? ((logIn) => logIn());
+    const token = await alone(() => this.#tokenFor(credentials, offered));
     return {
       version: offered.version,
       headers: {
@@ -90,10 +97,11 @@ export class VcdSession {
     };
   }
 
-  async #negotiate(): Promise<OfferedVersion> {
+  /** The version that both sides speak; needs no login. */
+  async negotiate(signal?: AbortSignal): Promise<OfferedVersion> {
     const { host } = this.#options.url;
     const label = `GET ${host}/api/versions`;
-    const answer = await this.#send('GET', '/api/versions', {}, label);
+    const answer = await this.#send({ method: 'GET', path: '/api/versions', label, signal });
     if (answer.status >= 500) {
       throw new FerryError('SERVER_UNAVAILABLE', `${label} was answered ${answer.status}`, {
         facts: { status: answer.status },
@@ -168,7 +176,7 @@ export class VcdSession {
   async #post(path: string, headers: Record<string, string>, body?: string): Promise<HttpAnswer> {
     const { host } = this.#options.url;
     const label = `the login at ${host}`;
-    const answer = await this.#send('POST', path, headers, label, body);
+    const answer = await this.#send({ method: 'POST', path, headers, label, body });
     const { status } = answer;
     if (status >= 200 && status < 300) return answer;
     if (status === 401 || status === 403 || status === 400) {
@@ -201,23 +209,36 @@ export class VcdSession {
     return new FerryError('NOT_VCD', `the login at ${host} was answered ${status} without a token`);
   }
 
-  #send(
-    method: 'GET' | 'POST',
-    path: string,
-    headers: Record<string, string>,
-    label: string,
-    body?: string,
-  ): Promise<HttpAnswer> {
+  async #send({
+    method,
+    path,
+    headers = {},
+    label,
+    body,
+    signal,
+  }: {
+    method: 'GET' | 'POST';
+    path: string;
+    headers?: Record<string, string>;
+    label: string;
+    body?: string | undefined;
+    signal?: AbortSignal | undefined;
+  }): Promise<HttpAnswer> {
     const url = new URL(path, this.#options.url);
-    const signal = AbortSignal.timeout(120_000);
-    return this.#http.send({
-      method,
-      url,
-      headers,
-      signal,
-      label,
-      ...(body === undefined ? {} : { body }),
-    });
+    const limit = AbortSignal.timeout(120_000);
+    try {
+      return await this.#http.send({
+        method,
+        url,
+        headers,
+        signal: signal ? AbortSignal.any([signal, limit]) : limit,
+        label,
+        ...(body === undefined ? {} : { body }),
+      });
+    } catch (error) {
+      if (error !== limit.reason) throw error;
+      throw new FerryError('NETWORK', `${label} was not answered in time`, { cause: error });
+    }
   }
 }
 

@@ -1,4 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
 import { FerryError } from '../../src/errors.ts';
 import { errorOfAnswer } from '../../src/vcd/answer.ts';
 import { encodeFilter } from '../../src/vcd/catalog.ts';
@@ -70,6 +71,24 @@ describe('a filter is encoded as its era wants it', () => {
   ])('%s: %s', (version, value, expected) => {
     expect(encodeFilter('name', value, version)).toBe(expected);
   });
+});
+
+test('a filter says any name so that a server of its era reads that name, and nothing else', () => {
+  fc.assert(
+    fc.property(
+      fc.string({ minLength: 1, unit: 'grapheme' }),
+      fc.constantFrom('34.0', '35.0', '39.1'),
+      (value, version) => {
+        const encoded = encodeFilter('name', value, version);
+        const [, once = ''] =
+          /^(?:&filterEncoded=true)?&filter=name==([^&=#;,]*)$/.exec(encoded) ?? [];
+        const text = decodeURIComponent(once);
+        const read =
+          version === '34.0' ? decodeURIComponent(text) : text.replaceAll(/\\(.)/gsu, '$1');
+        expect(read).toBe(value);
+      },
+    ),
+  );
 });
 
 describe('answers become errors in one table', () => {
