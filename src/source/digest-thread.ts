@@ -1,5 +1,13 @@
-import { createHash, type Hash } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { parentPort } from 'node:worker_threads';
+import {
+  createSHA1,
+  createSHA224,
+  createSHA256,
+  createSHA384,
+  createSHA512,
+  type IHasher,
+} from 'hash-wasm';
 
 /**
  * The thread that hashes, so that the event loop stays free for locks and sockets.
@@ -11,24 +19,65 @@ export interface DigestRange {
   readonly end: number;
 }
 export type DigestMessage =
-  | { readonly kind: 'ranges'; readonly ranges: readonly DigestRange[] }
+  | {
+      /** Begins anew. Not answered. */
+      readonly kind: 'ranges';
+      readonly ranges: readonly DigestRange[];
+      /** With hashes whose state can be saved, which cost several times as much. */
+      readonly savable: boolean;
+      /** Saved states, base64, in the ranges' order. */
+      readonly states?: readonly string[];
+    }
   | { readonly kind: 'block'; readonly bytes: Uint8Array; readonly start: number }
+  | { readonly kind: 'save' }
   | { readonly kind: 'finish' };
-/** Answer to a block: nothing. Answer to `finish`: the digests, hexadecimal, in the ranges' order. */
+/**
+ * To a block: nothing. To `save`: the states, to `finish`: hexadecimal digests; in the ranges' order,
+ * null where the states that were to be gone on with can't be.
+ */
 export type DigestAnswer = readonly string[] | null;
 
-let running: { readonly range: DigestRange; readonly hash: Hash }[] = [];
+interface Running {
+  readonly range: DigestRange;
+  readonly hash: Hasher;
+}
+
+interface Hasher {
+  update(bytes: Uint8Array): void;
+  hex(): string;
+  save(): string;
+}
+
+let running: Running[] = [];
+/** A saved state could not be loaded: there is nothing to answer before a new beginning. */
+let isBroken = false;
+/** WebAssembly comes asynchronously; what follows waits for it. */
+let handled: Promise<void> = Promise.resolve();
 
 parentPort?.on('message', (message: DigestMessage) => {
-  if (message.kind === 'ranges') {
-    running = message.ranges.map((range) => ({ range, hash: createHash(range.algorithm) }));
-  } else if (message.kind === 'block') {
-    update(message.bytes, message.start);
-    parentPort?.postMessage(null satisfies DigestAnswer);
-  } else {
-    parentPort?.postMessage(running.map(({ hash }) => hash.digest('hex')) satisfies DigestAnswer);
-  }
+  handled = handled.then(() => handle(message));
 });
+
+async function handle(message: DigestMessage): Promise<void> {
+  if (message.kind === 'ranges') {
+    isBroken = false;
+    running = await Promise.all(
+      message.ranges.map(async (range, i) => ({
+        range,
+        hash: message.savable
+          ? await savableHash(range.algorithm, message.states?.[i])
+          : nativeHash(range.algorithm),
+      })),
+    );
+    return;
+  }
+  let answer: DigestAnswer = null;
+  if (isBroken) return void parentPort?.postMessage(answer);
+  if (message.kind === 'block') update(message.bytes, message.start);
+  if (message.kind === 'save') answer = running.map(({ hash }) => hash.save());
+  if (message.kind === 'finish') answer = running.map(({ hash }) => hash.hex());
+  parentPort?.postMessage(answer);
+}
 
 function update(bytes: Uint8Array, at: number): void {
   for (const { range, hash } of running) {
@@ -36,4 +85,38 @@ function update(bytes: Uint8Array, at: number): void {
     const end = Math.min(range.end, at + bytes.length);
     if (start < end) hash.update(bytes.subarray(start - at, end - at));
   }
+}
+
+function nativeHash(algorithm: string): Hasher {
+  const hash = createHash(algorithm);
+  return {
+    update: (bytes) => void hash.update(bytes),
+    hex: () => hash.digest('hex'),
+    save: () => '',
+  };
+}
+
+const SAVABLE: Readonly<Record<string, () => Promise<IHasher>>> = {
+  sha1: createSHA1,
+  sha224: createSHA224,
+  sha256: createSHA256,
+  sha384: createSHA384,
+  sha512: createSHA512,
+};
+
+async function savableHash(algorithm: string, state: string | undefined): Promise<Hasher> {
+  const create = SAVABLE[algorithm];
+  if (!create) throw new Error(`no savable ${algorithm}`);
+  const hash = await create();
+  hash.init();
+  try {
+    if (state !== undefined) hash.load(Buffer.from(state, 'base64'));
+  } catch {
+    isBroken = true; // damaged, or of another release
+  }
+  return {
+    update: (bytes) => void hash.update(bytes),
+    hex: () => hash.digest('hex'),
+    save: () => Buffer.from(hash.save()).toString('base64'),
+  };
 }

@@ -15,6 +15,14 @@ export interface DigestCheck {
   readonly name: string;
 }
 
+/** How far a file has been hashed, so that another process can go on from there. */
+export interface DigestState {
+  /** Bytes [0, offset) are in. */
+  readonly offset: number;
+  /** Base64, in the order of the checks. */
+  readonly states: readonly string[];
+}
+
 /**
  * Hashes a file while it is being sent. Blocks that the sender has just read are taken as they are;
  * what it did not read (the part that the server already has, after a resume) is read here, in the
@@ -34,8 +42,11 @@ export class DigestWatch {
   #verdict: Promise<void> | undefined;
   #failure: Error | undefined;
   #closed = false;
+  #savable = false;
+  #restored = false;
 
-  constructor(source: ByteSource, checks: readonly DigestCheck[]) {
+  /** @param restored what an earlier process had hashed of this very state of the source */
+  constructor(source: ByteSource, checks: readonly DigestCheck[], restored?: DigestState) {
     this.#source = source;
     this.#checks = checks;
     this.#thread = new Worker(new URL('./digest-thread.js', import.meta.url), {
@@ -45,8 +56,29 @@ export class DigestWatch {
     this.#thread.on('message', (answer: DigestAnswer) => this.#answers.shift()?.resolve(answer));
     this.#thread.on('error', (error) => this.#fail(error));
     this.#thread.on('exit', () => this.#fail(new Error('the digest thread ended')));
-    const ranges = checks.map(({ algorithm, start, end }) => ({ algorithm, start, end }));
-    this.#post({ kind: 'ranges', ranges });
+    const fits = restored && restored.states.length === checks.length;
+    this.#begin(fits ? restored : undefined);
+  }
+
+  /** True once `state` has something to save. */
+  get isSavable(): boolean {
+    return this.#savable;
+  }
+
+  /**
+   * From now on with hashes whose state can be saved. What has been hashed is read and hashed again in
+   * the background, so this is for the beginning of a file on a line that turned out to be slow.
+   */
+  makeSavable(): void {
+    if (!this.#savable) this.#begin({ offset: 0, states: [] });
+  }
+
+  /** Where hashing stands; undefined where that can't be saved. */
+  async state(): Promise<DigestState | undefined> {
+    if (!this.#savable || this.#verdict !== undefined) return undefined;
+    const offset = this.#taken;
+    const states = await this.#ask({ kind: 'save' });
+    return states ? { offset, states } : undefined;
   }
 
   /** How many bytes are still to be hashed before the sender's position is reached. */
@@ -80,28 +112,50 @@ export class DigestWatch {
     return this.#verdict;
   }
 
-  async close(): Promise<void> {
-    this.#closed = true;
-    await this.#thread.terminate();
-  }
-
-  async #decide(): Promise<void> {
+  /** Hashes the rest; hexadecimal, in the order of the checks. Only once: it ends the hashes. */
+  async digests(): Promise<readonly string[]> {
     this.#limit = this.#source.size;
     while (this.#taken < this.#source.size) {
       if (this.#closed) throw new Error('the digest watch was closed');
       this.#catchUp();
       await this.#catchingUp;
     }
-    const digests = await this.#ask({ kind: 'finish' });
+    return (await this.#ask({ kind: 'finish' })) ?? [];
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#thread.terminate();
+  }
+
+  async #decide(): Promise<void> {
+    const digests = await this.digests();
     for (const [i, check] of this.#checks.entries()) {
-      const actual = digests?.[i];
+      const actual = digests[i];
       if (actual === check.expected) continue;
+      // What was saved may have been damaged; a package is not called corrupt for that.
+      if (this.#restored) {
+        this.#begin(undefined);
+        return this.#decide();
+      }
       throw new FerryError(
         'DIGEST_MISMATCH',
         `${check.name} has the ${check.algorithm.toUpperCase()} ${actual}, but the manifest says ${check.expected}`,
         { facts: { member: check.name, algorithm: check.algorithm } },
       );
     }
+  }
+
+  #begin(from: DigestState | undefined): void {
+    this.#savable = from !== undefined;
+    this.#restored = from !== undefined && from.offset > 0;
+    this.#taken = from?.offset ?? 0;
+    this.#post({
+      kind: 'ranges',
+      ranges: this.#checks.map(({ algorithm, start, end }) => ({ algorithm, start, end })),
+      savable: this.#savable,
+      ...(this.#restored && from ? { states: from.states } : {}),
+    });
   }
 
   #catchUp(): void {
@@ -143,5 +197,34 @@ export class DigestWatch {
   #fail(error: Error): void {
     this.#failure ??= error;
     for (const { reject } of this.#answers.splice(0)) reject(error);
+  }
+}
+
+/**
+ * The SHA-256 of a whole source, hexadecimal.
+ *
+ * @throws the signal's reason as soon as it is aborted
+ */
+export async function sha256Of(source: ByteSource, signal: AbortSignal): Promise<string> {
+  signal.throwIfAborted();
+  const whole = {
+    algorithm: 'sha256',
+    start: 0,
+    end: source.size,
+    expected: '',
+    name: source.name,
+  };
+  const watch = new DigestWatch(source, [whole]);
+  const stop = (): void => void watch.close();
+  signal.addEventListener('abort', stop);
+  try {
+    const [digest = ''] = await watch.digests();
+    return digest;
+  } catch (error) {
+    signal.throwIfAborted();
+    throw error;
+  } finally {
+    signal.removeEventListener('abort', stop);
+    await watch.close();
   }
 }

@@ -1,4 +1,5 @@
-import { constants, type FileHandle, open, stat } from 'node:fs/promises';
+import { constants, type FileHandle, open, readdir, stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { FerryError } from '../errors.ts';
 import type { ByteSource } from './byte-source.ts';
 
@@ -112,5 +113,38 @@ export function fileError(path: string, error: unknown): FerryError {
   if (code === 'EACCES' || code === 'EPERM') {
     return new FerryError('SOURCE_UNREADABLE', `${path} may not be read by this user`, cause);
   }
+  if (code !== undefined && GONE_AWAY.has(code)) {
+    return new FerryError(
+      'SOURCE_UNREACHABLE',
+      `${path} can't be read at present (${code})`,
+      cause,
+    );
+  }
   return new FerryError('SOURCE_UNREADABLE', `${path} can't be read (${code ?? error})`, cause);
+}
+
+/** What a network file system or a disk says while it is away. */
+const GONE_AWAY: ReadonlySet<string> = new Set([
+  'EIO',
+  'ESTALE',
+  'ENODEV',
+  'ENXIO',
+  'ENOTCONN',
+  'ETIMEDOUT',
+  'EHOSTDOWN',
+  'EHOSTUNREACH',
+  'ECONNREFUSED',
+  'EREMOTEIO',
+]);
+
+/**
+ * Whether the folder of a file that is not there is gone as well, or empty: then what is missing is
+ * the file system, which is not mounted, rather than the file.
+ */
+export async function isFolderGone(path: string): Promise<boolean> {
+  try {
+    return (await readdir(dirname(path))).length === 0;
+  } catch {
+    return true;
+  }
 }

@@ -8,7 +8,7 @@ import {
   readAll,
   windowOf,
 } from '../../src/source/byte-source.ts';
-import { DigestWatch } from '../../src/source/digest-watch.ts';
+import { type DigestState, DigestWatch } from '../../src/source/digest-watch.ts';
 
 function memory(bytes: Buffer, name = 'memory'): ByteSource {
   return {
@@ -180,6 +180,75 @@ describe('a digest watch', () => {
     );
     const broken = [check, { ...checks[1], expected: '0' } as typeof check];
     await expect(sent([[0, 100_000]], broken)).rejects.toMatchObject({ facts: { member: 'p' } });
+  });
+
+  describe('whose state was saved', () => {
+    const half = 61_234;
+
+    /** Hashes a part, saves, and goes on as another process would. */
+    async function resumed(
+      change: (state: DigestState) => DigestState = (state) => state,
+      checks = [check],
+    ): Promise<number> {
+      let read = 0;
+      const source: ByteSource = {
+        ...memory(bytes),
+        read(target, position) {
+          read += target.length;
+          return memory(bytes).read(target, position);
+        },
+      };
+      const first = new DigestWatch(source, checks);
+      first.makeSavable();
+      await first.observe(bytes.subarray(0, half), 0);
+      const state = await first.state();
+      await first.close();
+      expect(state?.offset).toBe(half);
+      const stored = JSON.parse(JSON.stringify(state)) as DigestState;
+      const second = new DigestWatch(source, checks, change(stored));
+      try {
+        expect(second.isSavable).toBe(true);
+        read = 0;
+        await second.verdict();
+        return read;
+      } finally {
+        await second.close();
+      }
+    }
+
+    test.each(['sha1', 'sha224', 'sha256', 'sha384', 'sha512'])(
+      'goes on from there in another process, by %s',
+      async (algorithm) => {
+        const expected = createHash(algorithm).update(bytes).digest('hex');
+        const read = await resumed(undefined, [{ ...check, algorithm, expected }]);
+        expect(read).toBe(bytes.length - half); // nothing of what was hashed
+      },
+    );
+
+    test('is read from the beginning where what was saved is damaged', async () => {
+      const read = await resumed(({ states }) => ({ offset: half - 5, states }));
+      expect(read).toBeGreaterThan(bytes.length);
+    });
+
+    test('is read from the beginning where what was saved is of another release', async () => {
+      const read = await resumed(({ offset }) => ({ offset, states: ['AAAA'] }));
+      expect(read).toBeGreaterThan(bytes.length);
+    });
+
+    test('does not make a wrong file right', async () => {
+      const wrong = [{ ...check, expected: '0'.repeat(64) }];
+      await expect(resumed(undefined, wrong)).rejects.toMatchObject({ code: 'DIGEST_MISMATCH' });
+    });
+
+    test('is made savable at any time, from the beginning', async () => {
+      const source = memory(bytes);
+      const watch = new DigestWatch(source, [check]);
+      await watch.observe(bytes.subarray(0, 50_000), 0);
+      watch.makeSavable();
+      await watch.observe(bytes.subarray(50_000, 80_000), 50_000);
+      await watch.verdict();
+      await watch.close();
+    });
   });
 
   test('does not hang when its source fails', async () => {
