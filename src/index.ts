@@ -1,14 +1,20 @@
 import type { Redis } from 'ioredis';
 import { type Config, loadConfig } from './config/load.ts';
 import { FerryError } from './errors.ts';
+import type { Brake } from './jobs/brakes.ts';
+import { findLeftovers, type JanitorDeps, type Leftover, removeLeftover } from './jobs/janitor.ts';
 import type { JobDetails, JobState, JobView } from './jobs/job-view.ts';
+import { INSTALLATION_KEY } from './jobs/names.ts';
 import { type Counts, type EnqueueOptions, UploadQueues } from './jobs/queue.ts';
+import { QueueSet } from './jobs/queue-set.ts';
+import { Reservations } from './jobs/reservations.ts';
 import { toRequests, type UploadOrder } from './orders.ts';
 import { connectPromptly, type RedisAddress, untilReady } from './redis/connect.ts';
 import { startEmbedded } from './redis/embedded.ts';
+import { createClient } from './targets.ts';
 
 export { FerryError } from './errors.ts';
-export type { Counts, EnqueueOptions, JobDetails, JobState, JobView, UploadOrder };
+export type { Brake, Counts, EnqueueOptions, JobDetails, JobState, JobView, Leftover, UploadOrder };
 
 export interface FerryOptions {
   /** A configuration file; by default the one that the commands would find. */
@@ -38,6 +44,28 @@ export interface Ferry {
   retry(ids: readonly string[]): Promise<JobDetails[]>;
   /** Returns as soon as the wish is stored; the jobs end as `failed` with `CANCELLED`. */
   requestCancel(ids: readonly string[]): Promise<void>;
+  /** Why jobs are kept back, by target. */
+  brakes(): Promise<ReadonlyMap<string, Brake>>;
+  /**
+   * Lets a target's jobs go on after its fault was mended.
+   *
+   * @returns false if nothing kept them back
+   * @throws FerryError TARGET_UNKNOWN
+   */
+  resume(target: string): Promise<boolean>;
+  /**
+   * Unfinished items on a target that this installation began and that no job will finish.
+   *
+   * @param place `TARGET`, or `TARGET/CATALOG` to look into one catalog alone
+   * @throws FerryError what the target says; TARGET_UNKNOWN
+   */
+  leftovers(place: string, signal?: AbortSignal): Promise<Leftover[]>;
+  /** Removes what `leftovers` found. */
+  removeLeftovers(
+    place: string,
+    leftovers: readonly Leftover[],
+    signal?: AbortSignal,
+  ): Promise<void>;
   /** True while some worker takes the target's jobs. */
   isServed(target: string): Promise<boolean>;
   close(): Promise<void>;
@@ -64,6 +92,28 @@ export async function openFerry(config: Config): Promise<Ferry> {
       const requests = await toRequests(orders, config.targets);
       return asked(() => queues.enqueue(requests, enqueueOptions));
     },
+    brakes: () => asked(() => queues.brakes()),
+    async resume(target) {
+      assertTarget(config, target);
+      return asked(() => queues.resume(target));
+    },
+    async leftovers(place, signal = new AbortController().signal) {
+      const { deps, catalogs } = await janitorOf(config, redis, place);
+      try {
+        const wanted = catalogs ?? (await deps.vcd.catalogNames({ signal }));
+        return await asked(() => findLeftovers(deps, wanted, { signal }));
+      } finally {
+        deps.vcd.close();
+      }
+    },
+    async removeLeftovers(place, leftovers, signal = new AbortController().signal) {
+      const { deps } = await janitorOf(config, redis, place);
+      try {
+        for (const leftover of leftovers) await removeLeftover(deps, leftover, { signal });
+      } finally {
+        deps.vcd.close();
+      }
+    },
     get: (id) => asked(() => queues.get(id)),
     list: (query) => asked(() => queues.list(query)),
     counts: (targets) => asked(() => queues.counts(targets)),
@@ -74,6 +124,33 @@ export async function openFerry(config: Config): Promise<Ferry> {
       await queues.close();
       redis.disconnect();
     },
+  };
+}
+
+function assertTarget(config: Config, target: string): void {
+  if (config.targets.has(target)) return;
+  throw new FerryError('TARGET_UNKNOWN', `there is no target ${target}`);
+}
+
+async function janitorOf(
+  config: Config,
+  redis: Redis,
+  place: string,
+): Promise<{ deps: JanitorDeps; catalogs: readonly string[] | undefined }> {
+  const slash = place.indexOf('/');
+  const target = slash < 0 ? place : place.slice(0, slash);
+  assertTarget(config, target);
+  const queues = new QueueSet(redis);
+  const installation = await asked(() => redis.get(INSTALLATION_KEY));
+  return {
+    deps: {
+      vcd: await createClient(config, target),
+      queues,
+      reservations: new Reservations(redis, queues),
+      targets: [...config.targets.keys()],
+      installation: installation ?? '',
+    },
+    catalogs: slash < 0 ? undefined : [place.slice(slash + 1)],
   };
 }
 

@@ -17,6 +17,10 @@ export interface UploadOrder {
   readonly description?: string | undefined;
   readonly verify?: 'full' | 'off' | undefined;
   readonly batch?: string | undefined;
+  /** What to do when the catalog has an item of that name. */
+  readonly ifExists?: 'fail' | 'skip' | 'replace' | undefined;
+  /** Leave on the server what failed for good, so that `retry` goes on with it. */
+  readonly keepFailed?: boolean | undefined;
 }
 
 /**
@@ -59,10 +63,11 @@ export async function toRequests(
       catalog,
       name,
       description: order.description ?? '',
-      ifExists: 'fail',
+      ifExists: order.ifExists ?? 'fail',
       storageProfile: null,
       verify: order.verify ?? 'full',
       batch: order.batch ?? null,
+      keepFailed: order.keepFailed ?? false,
       identity: { size: located.identity.size, mtimeMs: located.identity.mtimeMs },
     });
   }

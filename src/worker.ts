@@ -1,17 +1,21 @@
 import { randomUUID } from 'node:crypto';
 import { bandwidthAt } from './config/bandwidth.ts';
 import type { Config } from './config/load.ts';
-import { FerryError } from './errors.ts';
 import { redisOf } from './index.ts';
-import { installationId } from './jobs/installation.ts';
+import { Brakes } from './jobs/brakes.ts';
+import { createLoginLock } from './jobs/login-lock.ts';
+import { INSTALLATION_KEY } from './jobs/names.ts';
 import type { ProcessorSettings } from './jobs/processor.ts';
+import { QueueSet } from './jobs/queue-set.ts';
+import { Reservations } from './jobs/reservations.ts';
 import { Runner, type RunnerOptions } from './jobs/runner.ts';
 import { createThrottle } from './jobs/throttle.ts';
 import type { Log } from './jobs/upload-deps.ts';
 import { openImage } from './ovf/image.ts';
 import { assertSuitable, inspectRedis } from './redis/checks.ts';
 import { connectPatiently, connectPromptly, untilReady } from './redis/connect.ts';
-import { VcdClient } from './vcd/client.ts';
+import { installationId } from './redis/installation.ts';
+import { openTargets } from './targets.ts';
 
 /** A worker that runs until it is stopped. */
 export interface RunningWorker {
@@ -50,7 +54,9 @@ export async function startWorker(
   try {
     for (const connection of Object.values(redis)) await untilReady(connection, address);
     for (const warning of assertSuitable(await inspectRedis(redis.prompt))) log.warn({}, warning);
-    const installation = await installationId(redis.prompt);
+    const { dataDir } = config;
+    const where = { key: INSTALLATION_KEY, address, dataDir };
+    const installation = await installationId(redis.prompt, where);
     return await startRunner(config, { redis, installation, log, only });
   } catch (error) {
     leave(); // open connections would keep the process
@@ -76,19 +82,26 @@ async function startRunner(
     ({ name }) => !only || only.targets.includes(name),
   );
   for (const warning of targets.flatMap((target) => target.warnings)) log.warn({}, warning);
-  const clients = createClients(config);
+  const brakes = new Brakes(redis.prompt);
+  const queues = new QueueSet(redis.prompt);
+  const targetsOpen = openTargets(config, (target) =>
+    createLoginLock({ redis: redis.prompt, brakes }, target),
+  );
   const runner = new Runner({
     redis,
     targets,
     concurrency: worker.concurrency,
     leaseMs: worker.lease,
     ...(only ? { only: only.ids } : {}),
+    isDown: (target) => targetsOpen.isDown(target),
     world: {
-      vcdOf: (target) => clients.get(target),
+      access: (target) => targetsOpen.get(target),
       openImage,
       throttle: createThrottle(() => bandwidthAt(worker.bandwidth, worker.timezone, new Date())),
       settings: settingsOf(config),
       installation,
+      brakes,
+      reservations: new Reservations(redis.prompt, queues),
       log,
     },
   });
@@ -96,15 +109,17 @@ async function startRunner(
   return {
     async stop() {
       await runner.stop();
-      clients.close();
+      targetsOpen.close();
     },
   };
 }
 
 function settingsOf({ worker }: Config): ProcessorSettings {
   return {
-    // A dead worker's last bytes arrive within moments; a short lease wants a short wait.
-    settleMs: Math.min(1_000, worker.lease / 15),
+    // A dead worker's last bytes arrive within moments; a short lease wants a short wait, but one that
+    // is longer than a beat, within which a worker learns that its job was given to another.
+    settleMs: worker.settle ?? Math.min(3_000, worker.lease / 5),
+    resettleMs: Math.min(1_000, worker.lease / 15),
     filesInParallel: worker.filesInParallel,
     pollFirstMs: 100,
     pollLongestMs: 3_000,
@@ -112,47 +127,4 @@ function settingsOf({ worker }: Config): ProcessorSettings {
     patienceMs: MINUTE,
     giveUpMs: DAY,
   };
-}
-
-interface Clients {
-  get(target: string): Promise<VcdClient>;
-  close(): void;
-}
-
-/** One client for each target, with one login, shared by all uploads of this process. */
-function createClients(config: Config): Clients {
-  const clients = new Map<string, Promise<VcdClient>>();
-  return {
-    get(name) {
-      let client = clients.get(name);
-      if (!client) {
-        client = createClient(config, name);
-        client.catch(() => clients.delete(name)); // a secret may be there the next time
-        clients.set(name, client);
-      }
-      return client;
-    },
-    close() {
-      for (const client of clients.values())
-        void client.then((c) => c.close()).catch(() => undefined);
-    },
-  };
-}
-
-async function createClient(config: Config, name: string): Promise<VcdClient> {
-  const target = config.targets.get(name);
-  if (!target) throw new FerryError('TARGET_UNKNOWN', `there is no target ${name}`);
-  const resolved = await target.resolve();
-  const { url, org, ca, certificateSha256, insecure, proxy } = resolved;
-  return new VcdClient({
-    url,
-    org,
-    credentials: async () => (await target.resolve()).credentials,
-    trust: {
-      insecure,
-      ...(ca === undefined ? {} : { ca }),
-      ...(certificateSha256 === undefined ? {} : { certificateSha256 }),
-      ...(proxy === undefined ? {} : { proxy }),
-    },
-  });
 }

@@ -11,8 +11,10 @@ import { configSchema, type RawConfig, type RawTarget } from './schema.ts';
 export interface TargetConfig {
   readonly name: string;
   readonly catalog: string | undefined;
-  /** Uploads at once, over all workers. */
+  /** Transfers at once, over all workers. */
   readonly concurrency: number;
+  /** Imports that are followed besides. */
+  readonly imports: number;
   /** What should not stay as it is, in words. */
   readonly warnings: readonly string[];
   /** @throws FerryError CREDENTIALS_MISSING, CONFIG_INVALID */
@@ -63,6 +65,7 @@ export function loadConfig(options: LoadOptions = {}): Config {
           name,
           catalog: target.catalog,
           concurrency: target.concurrency,
+          imports: target.imports,
           warnings: warningsOf(name, target),
           resolve: () => resolveTarget(name, target, where),
         },

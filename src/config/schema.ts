@@ -16,6 +16,7 @@ function text<T>(parse: (text: string) => T | undefined, expected: string) {
 const SLOWEST = 1_000;
 const SMALLEST_CHUNK = 64 * 1024;
 const LONGEST_LEASE_MS = 3_600_000;
+const LONGEST_SETTLE_MS = 600_000;
 
 const rate = text((value) => {
   const parsed = parseRate(value);
@@ -59,6 +60,7 @@ const target = z
     tenant: z.string().optional(),
     catalog: z.string().optional(),
     concurrency: positive.max(64).default(4),
+    imports: positive.max(256).default(8),
     ca: z.string().optional(),
     certificateSha256: z
       .string()
@@ -120,6 +122,10 @@ const worker = z.strictObject({
     const ms = parseDuration(value);
     return ms !== undefined && ms >= 1_000 && ms <= LONGEST_LEASE_MS ? ms : undefined;
   }, 'a time like 30s, from 1s to 1h').default(30_000),
+  settle: text((value) => {
+    const ms = parseDuration(value);
+    return ms !== undefined && ms >= 100 && ms <= LONGEST_SETTLE_MS ? ms : undefined;
+  }, 'a time like 3s, from 100ms to 10m').optional(),
   filesInParallel: positive.max(8).default(1),
 });
 

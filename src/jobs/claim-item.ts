@@ -1,89 +1,238 @@
 import { classify, FerryError } from '../errors.ts';
-import type { CatalogState, ItemReference } from '../vcd/catalog.ts';
+import { isSameHref } from '../vcd/api.ts';
+import type { CatalogState } from '../vcd/catalog.ts';
+import type { ItemReference } from '../vcd/item.ts';
+import { getBegunCatalog } from './follow.ts';
 import type { OwnItem } from './job-data.ts';
-import type { OpenUpload, Upload } from './upload-deps.ts';
+import {
+  CONTENT_KEY,
+  findMark,
+  interimName,
+  isOfContent,
+  markText,
+  ownerText,
+  UPLOAD_KEY,
+} from './mark.ts';
+import { takeName } from './replace.ts';
+import { pause } from './retry.ts';
+import type { OpenUpload, Upload, UploadResult } from './upload-deps.ts';
 
-/** How an item is made, which differs between templates and media. */
-export type CreateItem = (catalog: CatalogState, description: string) => Promise<ItemReference>;
+/** What is to be made; how differs between templates and media. */
+export type CreateItem = (
+  catalog: CatalogState,
+  item: { readonly name: string; readonly description: string },
+) => Promise<ItemReference>;
+
+/** The item to fill, or what makes filling one needless. */
+export type Claim =
+  | { readonly item: OwnItem; readonly isNew: boolean }
+  | { readonly there: UploadResult };
 
 /**
  * The item that this job began, or a new one.
  *
- * Intent before action: that a request is about to create something is saved first, so that after a
- * crash or a lost reply the leftover is found by its token and adopted. An item is never taken for
- * ours by name, owner or time.
+ * Intent before action: that a request is about to create something is saved first, and the request
+ * carries our mark, so that after a crash or a lost reply the leftover is found and adopted, even
+ * where nothing is remembered. An item is never taken for ours by name, owner or time.
  */
-export async function claimItem(
-  upload: OpenUpload,
-  create: CreateItem,
-): Promise<OwnItem & { readonly isNew: boolean }> {
-  const { checkpoint } = upload.deps;
-  const { item, content } = checkpoint.current;
-  if (item && content !== null && content !== upload.content) {
-    throw new FerryError(
-      'SOURCE_CHANGED',
-      'a file of the package was changed since its upload began',
-    );
+export async function claimItem(upload: OpenUpload, create: CreateItem): Promise<Claim> {
+  const { deps, context } = upload;
+  const { item, content } = deps.checkpoint.current;
+  const patience = deps.newPatience();
+  if (item) {
+    if (content !== null) assertSameContent(content === upload.content);
+    await patience.repeat(() => claimName(upload), context.signal);
+    return { item, isNew: false };
   }
-  if (item) return { ...item, isNew: false };
-  upload.deps.meter.enter('creating');
-  const patience = upload.deps.newPatience();
+  deps.meter.enter('creating');
   for (;;) {
     try {
-      const leftover = await findLeftover(upload);
-      if (leftover) return { ...(await remember(upload, leftover)), isNew: false };
-      return { ...(await createOnce(upload, create)), isNew: true };
+      return await claimOnce(upload, create);
     } catch (error) {
       const failure = classify(error);
-      if (failure.code === 'NAME_TAKEN') {
-        // Perhaps by ourselves: the reply to an earlier request may have been lost.
-        const leftover = await findLeftover(upload);
-        if (leftover) return { ...(await remember(upload, leftover)), isNew: false };
+      const isOfServer = failure.code === 'NAME_TAKEN' && failure.facts['status'] !== undefined;
+      // Taken by ourselves, perhaps: the reply to an earlier request may have been lost.
+      if (isOfServer && (await findOwn(upload))) {
+        await pause(deps.settings.pollFirstMs, context.signal);
+        continue;
       }
-      await patience.afterFailure(failure, upload.context.signal);
+      await patience.afterFailure(failure, context.signal);
     }
   }
 }
 
-async function createOnce(upload: OpenUpload, create: CreateItem): Promise<OwnItem> {
-  const { deps, request, context, token } = upload;
-  const catalog = await deps.vcd.getCatalog(request.catalog, context);
-  // Not every release says it by a code of its own when it refuses.
-  if (catalog.items.some(({ name }) => name === request.name)) {
-    throw new FerryError('NAME_TAKEN', `the catalog ${catalog.name} has an item ${request.name}`, {
-      facts: { catalog: catalog.name, name: request.name },
-    });
-  }
-  await deps.checkpoint.save({ creating: true, content: upload.content });
-  deps.assertOwned();
-  const description = [request.description, token].filter((part) => part !== '').join('\n');
-  return remember(upload, await create(catalog, description));
+/** Before anything else, also for an item that has been begun: another job may be at its name. */
+async function claimName(upload: OpenUpload): Promise<CatalogState> {
+  const { deps, request, context } = upload;
+  const catalog = deps.checkpoint.current.item
+    ? await getBegunCatalog(upload)
+    : await deps.vcd.getCatalog(request.catalog, context);
+  await deps.reservation.claim(catalog.urn);
+  return catalog;
 }
 
-async function remember(upload: Upload, { itemHref, entityHref }: ItemReference): Promise<OwnItem> {
-  const item: OwnItem = { itemHref, entityHref, taskHref: null };
-  await upload.deps.checkpoint.save({ item });
-  return item;
+async function claimOnce(upload: OpenUpload, create: CreateItem): Promise<Claim> {
+  const { deps, request } = upload;
+  const catalog = await claimName(upload);
+  const holder = catalog.items.find(({ name }) => name === request.name);
+  const own = await findOwn(upload, catalog);
+  if (own) {
+    if (holder && !isSameHref(holder.href, own.itemHref)) {
+      await rememberReplaced(upload, own, holder.href);
+    }
+    return { item: await remember(upload, own), isNew: false };
+  }
+  const there = holder && (await judge(upload, holder.href));
+  if (there) return { there };
+
+  await deps.checkpoint.save({ creating: true, retried: false, content: upload.content });
+  deps.assertOwned();
+  const replaces = holder && idOf(holder.href);
+  const mark = markText({ ...upload.owner, content: upload.content, replaces });
+  const made = await create(catalog, {
+    name: holder ? interimName(request, upload.owner) : request.name,
+    description: [request.description, mark].filter((part) => part !== '').join('\n'),
+  });
+  return { item: await remember(upload, made), isNew: true };
 }
 
 /**
- * What a creating request of this job made whose reply never came: the item of our name whose
- * description has our token. Only looked for where such a request may have gone out.
+ * Decides about an item that has the name already.
+ *
+ * @returns the result if it is what was wanted; undefined if it is to be replaced
+ * @throws FerryError NAME_TAKEN
  */
-export async function findLeftover({
-  deps,
-  request,
-  context,
-  token,
-}: Upload): Promise<ItemReference | undefined> {
-  if (!deps.checkpoint.current.creating) return undefined;
-  const catalog = await deps.vcd.getCatalog(request.catalog, context);
+async function judge(upload: OpenUpload, href: string): Promise<UploadResult | undefined> {
+  const { deps, request, context, owner, contentKey } = upload;
+  const item = await deps.vcd.getItem(href, context);
+  const { itemHref, entityHref } = item;
+  const notes = await metadataOf(upload, entityHref);
+  const result = { catalogItem: itemHref, entity: entityHref };
+  if (notes.get(UPLOAD_KEY) === ownerText(owner)) {
+    // Ours, and ready: a run before this one came that far.
+    const own = { itemHref, entityHref, taskHref: null };
+    const warnings = request.ifExists === 'replace' ? await takeName(upload, own) : [];
+    return { ...result, warnings };
+  }
+  const isSame = contentKey !== undefined && notes.get(CONTENT_KEY) === contentKey;
+  if (request.ifExists === 'skip' && isSame) {
+    return { ...result, warnings: ['skipped: an item of this name has the same content already'] };
+  }
+  const mark = findMark(item.description);
+  const leftover = mark?.installation === owner.installation;
+  if (leftover && (await deps.reservation.isLiving(mark.jobId))) {
+    // What has failed and was kept there waits for a person; so waiting for it would be for ever.
+    const isWorthWaiting =
+      request.ifExists !== 'fail' && (await deps.reservation.isUnderWay(mark.jobId));
+    const code = isWorthWaiting ? 'NAME_RESERVED' : 'NAME_TAKEN';
+    throw new FerryError(code, `job ${mark.jobId} has begun the item ${request.name} there`, {
+      facts: { job: mark.jobId },
+      hint: `\`ovaferry retry ${mark.jobId}\` goes on with it if it has failed, \`ovaferry cancel\` removes it.`,
+    });
+  }
+  const { replaces } = deps.checkpoint.current;
+  // Only what was seen at the start may be replaced, however often the upload is begun anew.
+  if (request.ifExists === 'replace' && (!replaces || isSameHref(replaces.itemHref, itemHref))) {
+    await deps.checkpoint.save({ replaces: { itemHref, entityHref } });
+    return undefined;
+  }
+  throw new FerryError('NAME_TAKEN', `${request.catalog} has an item ${request.name} already`, {
+    facts: { catalog: request.catalog, name: request.name },
+    ...(leftover
+      ? { hint: `It is what an upload left behind: \`ovaferry janitor ${request.target}\`.` }
+      : {}),
+  });
+}
+
+async function metadataOf(
+  { deps, context }: Upload,
+  entityHref: string,
+): Promise<ReadonlyMap<string, string>> {
+  try {
+    return await deps.vcd.getMetadata(entityHref, context);
+  } catch (error) {
+    const { kind, code } = classify(error);
+    // Who may not see notes has none of ours.
+    if (kind !== 'permanent' && code !== 'ITEM_GONE') throw error;
+    return new Map();
+  }
+}
+
+async function remember(
+  upload: OpenUpload,
+  { itemHref, entityHref }: ItemReference,
+): Promise<OwnItem> {
+  const item: OwnItem = { itemHref, entityHref, taskHref: null };
+  await upload.deps.checkpoint.save({ item, content: upload.content });
+  return item;
+}
+
+/** The item that ours was begun beside; what is called so now may be another. */
+async function rememberReplaced(
+  { deps, context }: OpenUpload,
+  own: ItemReference,
+  href: string,
+): Promise<void> {
+  if (deps.checkpoint.current.replaces || findMark(own.description)?.replaces !== idOf(href))
+    return;
+  const { itemHref, entityHref } = await deps.vcd.getItem(href, context);
+  await deps.checkpoint.save({ replaces: { itemHref, entityHref } });
+}
+
+function idOf(href: string): string {
+  return href.slice(href.lastIndexOf('/') + 1);
+}
+
+function assertSameContent(same: boolean): void {
+  if (same) return;
+  throw new FerryError(
+    'SOURCE_CHANGED',
+    'a file of the package was changed since its upload began',
+  );
+}
+
+/**
+ * The unfinished item that this job began, by the mark in its description. One of a job that this
+ * Redis does not know any more is ours as well, if it is of the very same files.
+ */
+export async function findOwn(
+  upload: Upload & { readonly content?: string },
+  seen?: CatalogState,
+): Promise<ItemReference | undefined> {
+  const { deps, request, context, owner, content } = upload;
+  const catalog = seen ?? (await deps.vcd.getCatalog(request.catalog, context));
+  const names = [request.name, interimName(request, owner)];
   for (const { name, href } of catalog.items) {
-    if (name !== request.name) continue;
+    if (!names.includes(name)) continue;
     const item = await deps.vcd.getItem(href, context);
-    if (item.description.includes(token)) return item;
+    const mark = findMark(item.description);
+    if (mark?.installation !== owner.installation) continue;
+    const isOwn = mark.jobId === owner.jobId;
+    if (!isOwn && (content === undefined || !isOfContent(mark, content))) continue;
+    if (!isOwn && (await deps.reservation.isLiving(mark.jobId))) continue;
+    if (content !== undefined) assertSameContent(isOfContent(mark, content));
+    return item;
   }
   return undefined;
+}
+
+/**
+ * Whether the catalog has an item of this job other than the one that is remembered, unfinished or
+ * ready: what is remembered may be out of date.
+ */
+export async function hasAnother(upload: OpenUpload): Promise<boolean> {
+  const { deps, request, context, owner } = upload;
+  const remembered = deps.checkpoint.current.item?.itemHref;
+  const catalog = await deps.vcd.getCatalog(request.catalog, context);
+  const others = {
+    ...catalog,
+    items: catalog.items.filter(({ href }) => !remembered || !isSameHref(href, remembered)),
+  };
+  if (await findOwn(upload, others)) return true;
+  const holder = others.items.find(({ name }) => name === request.name);
+  if (!holder) return false;
+  const { entityHref } = await deps.vcd.getItem(holder.href, context);
+  return (await metadataOf(upload, entityHref)).get(UPLOAD_KEY) === ownerText(owner);
 }
 
 /** Where items of a kind are created. @throws FerryError CATALOG_FORBIDDEN */

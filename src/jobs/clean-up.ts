@@ -1,38 +1,94 @@
-import { classify } from '../errors.ts';
-import { isReady } from '../vcd/entity.ts';
-import { findLeftover } from './claim-item.ts';
-import { NO_CHECKPOINT } from './job-data.ts';
-import type { Upload } from './upload-deps.ts';
+import { classify, FerryError } from '../errors.ts';
+import { type EntityState, isReady } from '../vcd/entity.ts';
+import { findOwn } from './claim-item.ts';
+import { isListed } from './follow.ts';
+import { NO_CHECKPOINT, type OwnItem } from './job-data.ts';
+import { tryToPutBack } from './replace.ts';
+import { pause } from './retry.ts';
+import type { Upload, UploadDeps } from './upload-deps.ts';
+
+/** What is left alone: an item that has become ready. */
+export interface ReadyItem {
+  readonly item: OwnItem;
+  readonly entity: EntityState;
+}
 
 /**
  * Takes what this job began off the server: its task is cancelled, upon which vCD removes the item
- * itself; where it does not, the item is removed. An item that has become ready is left alone.
+ * itself; where it does not, the item is removed. Ends when the catalog no longer lists it.
  *
- * @returns false if the item is ready, so that there was nothing to clean up
+ * @returns the item if it has become ready: then nothing was cleaned up
  * @throws FerryError transient, if the server could not be cleaned within the patience
  */
-export async function cleanUp(upload: Upload): Promise<boolean> {
+export async function cleanUp(upload: Upload): Promise<ReadyItem | undefined> {
   const { deps, context } = upload;
   const patience = deps.newPatience();
   for (;;) {
     try {
-      const item = deps.checkpoint.current.item ?? (await findLeftover(upload));
-      if (!item) return true;
-      const entity = await deps.vcd.getEntity(item.entityHref, context);
-      if (isReady(entity)) return false;
-      for (const { cancelHref } of entity.tasks) {
-        if (cancelHref !== undefined) await deps.vcd.cancelTask(cancelHref, context);
-      }
-      await deps.vcd.remove(item.itemHref, context);
+      const item = await findBegun(upload);
+      const ready = item && (await removeUnlessReady(upload, item));
+      if (ready) return ready;
+      if (!item) break;
+      await pause(deps.settings.pollFirstMs, context.signal);
     } catch (error) {
-      const failure = classify(error);
-      if (failure.code !== 'ITEM_GONE') {
-        await patience.afterFailure(failure, context.signal);
-        continue;
-      }
+      await patience.afterFailure(error, context.signal);
     }
-    const { restarts } = deps.checkpoint.current;
-    await deps.checkpoint.save({ ...NO_CHECKPOINT, restarts, bytesResent: deps.meter.resent });
-    return true;
   }
+  await tryToPutBack(upload);
+  const { restarts, bytesLost, reserved, contentKey, replaces, generation } =
+    deps.checkpoint.current;
+  const kept = { restarts, bytesLost, reserved, contentKey, replaces, generation: generation + 1 };
+  await deps.checkpoint.save({ ...NO_CHECKPOINT, ...kept, bytesResent: deps.meter.resent });
+  return undefined;
+}
+
+/** The item that this job began, while the catalog lists it. */
+async function findBegun(upload: Upload): Promise<OwnItem | undefined> {
+  const { checkpoint, settings } = upload.deps;
+  const { item, creating } = checkpoint.current;
+  if (item && (await isListed(upload, item.itemHref))) return item;
+  if (!item && !creating) return undefined;
+  // What is remembered may be out of date, and a creation that was broken off may still be under way.
+  let found = await findOwn(upload);
+  if (!found && !item) {
+    await pause(settings.settleMs, upload.context.signal);
+    found = await findOwn(upload);
+  }
+  return found && { ...found, taskHref: null };
+}
+
+/** Where and with what an unfinished item is removed. */
+export interface Removing extends Pick<Upload, 'context'> {
+  readonly deps: Pick<UploadDeps, 'vcd' | 'assertOwned'>;
+  readonly request: Pick<Upload['request'], 'catalog'>;
+}
+
+/**
+ * Ends an item's upload and removes it. Whether it is gone says the catalog, a little later.
+ *
+ * @returns the item if it has become ready, which is left alone
+ */
+export async function removeUnlessReady(
+  removing: Removing,
+  item: OwnItem,
+): Promise<ReadyItem | undefined> {
+  const { deps, context } = removing;
+  try {
+    const entity = await deps.vcd.getEntity(item.entityHref, context);
+    if (isReady(entity)) return { item, entity };
+    deps.assertOwned();
+    for (const { cancelHref } of entity.tasks) {
+      if (cancelHref !== undefined) await deps.vcd.cancelTask(cancelHref, context);
+    }
+    await deps.vcd.remove(item.itemHref, context);
+  } catch (error) {
+    const failure = classify(error);
+    if (failure.code !== 'ITEM_GONE') throw failure;
+    // Forbidden, or gone since we looked: the catalog is asked again.
+    if (!(await isListed(removing, item.itemHref))) return undefined;
+    throw new FerryError('ITEM_BUSY', `${failure.message}, but the catalog still lists the item`, {
+      cause: failure,
+    });
+  }
+  return undefined;
 }

@@ -1,4 +1,6 @@
 import { classify, FerryError } from '../errors.ts';
+import { isSameHref } from '../vcd/api.ts';
+import type { CatalogState } from '../vcd/catalog.ts';
 import { assertAlive, type EntityState, isUnderWay, type TaskState } from '../vcd/entity.ts';
 import type { OwnItem } from './job-data.ts';
 import { pause } from './retry.ts';
@@ -6,6 +8,7 @@ import type { Upload } from './upload-deps.ts';
 
 /** So often nobody may be seen at work before the task is asked. */
 const IDLE_LOOKS = 8;
+const LONG_WAIT_MS = 60_000;
 /** Waits for a human being, who takes the time it takes. */
 const QUARANTINED = 14;
 
@@ -14,7 +17,7 @@ const QUARANTINED = 14;
  * that is out of reach is waited for; one that says that the upload has failed ends it.
  *
  * @param isDone undefined to look again
- * @throws FerryError IMPORT_REJECTED, TRANSFER_EXPIRED, REMOVED_ON_SERVER
+ * @throws FerryError IMPORT_REJECTED, IMPORT_FAILED, TRANSFER_EXPIRED, REMOVED_ON_SERVER
  */
 export async function untilEntity<T>(
   upload: Upload,
@@ -25,6 +28,7 @@ export async function untilEntity<T>(
   const patience = deps.newPatience();
   let pauseMs = deps.settings.pollFirstMs;
   let idleLooks = 0;
+  const startedAt = performance.now();
   for (;;) {
     const entity = await patience.repeat(() => readEntity(upload, item), context.signal);
     patience.progressed();
@@ -36,6 +40,8 @@ export async function untilEntity<T>(
       await assertTaskRuns(upload, entity);
       idleLooks = 0;
     }
+    // Whoever waits for the server for so long does not keep others from the line.
+    if (performance.now() - startedAt > LONG_WAIT_MS) deps.line.free();
     await pause(pauseMs, context.signal);
     pauseMs = Math.min(pauseMs * 2, deps.settings.pollLongestMs);
   }
@@ -44,11 +50,15 @@ export async function untilEntity<T>(
 /**
  * Nobody seems to work on the entity any more, and it is not as wanted: its task says why.
  *
- * @throws FerryError IMPORT_REJECTED, REMOVED_ON_SERVER; SERVER_UNAVAILABLE where nothing is known
+ * @throws FerryError IMPORT_REJECTED, IMPORT_FAILED, REMOVED_ON_SERVER; SERVER_UNAVAILABLE where nothing is known
  */
 async function assertTaskRuns({ deps, context }: Upload, entity: EntityState): Promise<void> {
   const taskHref = deps.checkpoint.current.item?.taskHref;
-  if (!taskHref) return;
+  if (!taskHref) {
+    throw new FerryError('SERVER_UNAVAILABLE', 'no task works on the item, and it is not ready', {
+      facts: { status: entity.status },
+    });
+  }
   let task: TaskState;
   try {
     task = await deps.vcd.getTask(taskHref, context);
@@ -63,7 +73,7 @@ async function assertTaskRuns({ deps, context }: Upload, entity: EntityState): P
   if (isUnderWay(task)) return;
   assertAlive({ ...entity, tasks: [task] }, taskHref);
   throw new FerryError(
-    'IMPORT_REJECTED',
+    'IMPORT_FAILED',
     `the task of the upload ended as ${task.status}, but the item is not ready (status ${entity.status})`,
     { facts: { status: entity.status } },
   );
@@ -98,16 +108,70 @@ async function rememberTask({ deps }: Upload, item: OwnItem, entity: EntityState
 }
 
 /** vCD answers 403 for what is gone as for what one may not see; only the catalog tells. */
-async function whyGone(
-  { deps, request, context }: Upload,
-  item: OwnItem,
-  error: FerryError,
-): Promise<FerryError> {
-  const catalog = await deps.vcd.getCatalog(request.catalog, context);
-  if (catalog.items.some(({ href }) => href === item.itemHref)) return error;
+async function whyGone(upload: Upload, item: OwnItem, error: FerryError): Promise<FerryError> {
+  if (await isListed(upload, item.itemHref)) return error;
+  // An upload that failed is removed by ourselves, which may have been forgotten since.
+  const failed = await failureOfTask(upload);
+  if (failed) return failed;
+  const { name, catalog } = upload.request;
   return new FerryError(
     'REMOVED_ON_SERVER',
-    `the unfinished item ${request.name} was removed from the catalog ${request.catalog}`,
+    `the unfinished item ${name} was removed from the catalog ${catalog}`,
     { cause: error },
   );
+}
+
+const ENDED_BY_ITSELF: ReadonlySet<string> = new Set([
+  'TRANSFER_EXPIRED',
+  'IMPORT_FAILED',
+  'QUOTA_EXCEEDED',
+]);
+
+/** What the upload's task failed by, as long as vCD remembers it. */
+async function failureOfTask({ deps, context }: Upload): Promise<FerryError | undefined> {
+  const taskHref = deps.checkpoint.current.item?.taskHref;
+  if (!taskHref) return undefined;
+  try {
+    const task = await deps.vcd.getTask(taskHref, context);
+    assertAlive({ status: 0, tasks: [task] }, taskHref);
+    return undefined;
+  } catch (error) {
+    const failure = classify(error);
+    if (ENDED_BY_ITSELF.has(failure.code)) return failure;
+    if (failure.kind === 'transient') throw failure;
+    return undefined;
+  }
+}
+
+/** What reading a catalog takes. */
+interface CatalogReading extends Pick<Upload, 'context'> {
+  readonly deps: { readonly vcd: Pick<Upload['deps']['vcd'], 'getCatalog'> };
+  readonly request: Pick<Upload['request'], 'catalog'>;
+}
+
+/**
+ * The catalog of an upload that was begun.
+ *
+ * @throws FerryError CATALOG_FORBIDDEN if it is not to be seen: that proves nothing of what is in it
+ */
+export async function getBegunCatalog({
+  deps,
+  request,
+  context,
+}: CatalogReading): Promise<CatalogState> {
+  try {
+    return await deps.vcd.getCatalog(request.catalog, context);
+  } catch (error) {
+    const { code, message } = classify(error);
+    if (code !== 'CATALOG_NOT_FOUND' && code !== 'ITEM_GONE') throw error;
+    throw new FerryError('CATALOG_FORBIDDEN', `${message}, although an upload to it was begun`, {
+      cause: error,
+    });
+  }
+}
+
+/** Whether the catalog still has an item. @throws FerryError as `getBegunCatalog` */
+export async function isListed(reading: CatalogReading, itemHref: string): Promise<boolean> {
+  const { items } = await getBegunCatalog(reading);
+  return items.some(({ href }) => isSameHref(href, itemHref));
 }

@@ -16,6 +16,8 @@ const UploadRequestSchema = z.object({
   storageProfile: z.string().nullable(),
   verify: z.enum(['full', 'off']),
   batch: z.string().nullable(),
+  /** What failed for good stays on the server. */
+  keepFailed: z.boolean().default(false),
   /** Bytes and milliseconds: the state of the file that was meant. */
   identity: z.object({ size: z.number(), mtimeMs: z.number() }),
 });
@@ -39,8 +41,24 @@ const CheckpointSchema = z.object({
   item: OwnItemSchema.nullable(),
   /** The state of the image's files when the item was begun. */
   content: z.string().nullable(),
-  /** How often the item was made anew. */
+  /** How often the item was made anew, since somebody last said that it should be tried. */
   restarts: z.number(),
+  /** Somebody wants it tried again: an item that has come to nothing is made anew. */
+  retried: z.boolean().default(false),
+  /** Counts the items that were begun and given up, over all decisions. */
+  generation: z.number().default(0),
+  /** Bytes that the server had confirmed and that had to be sent again, since then. */
+  bytesLost: z.number().default(0),
+  /** Our place in the reservations of names. */
+  reserved: z.string().nullable().default(null),
+  /** Names the image's content, where that took reading it all. */
+  contentKey: z.string().nullable().default(null),
+  /** The item that ours takes the place of, as it was seen before ours was begun. */
+  replaces: z.object({ itemHref: z.string(), entityHref: z.string() }).nullable().default(null),
+  /** By the file's name in the package: how far it has been hashed. */
+  digests: z
+    .record(z.string(), z.object({ offset: z.number(), states: z.array(z.string()).readonly() }))
+    .default({}),
   /** Bytes that were sent and not kept by the server, so far. */
   bytesResent: z.number(),
   /** Milliseconds since the epoch: when the server's counts last grew. */
@@ -81,6 +99,13 @@ export const NO_CHECKPOINT: Checkpoint = {
   item: null,
   content: null,
   restarts: 0,
+  retried: false,
+  generation: 0,
+  bytesLost: 0,
+  reserved: null,
+  contentKey: null,
+  replaces: null,
+  digests: {},
   bytesResent: 0,
   progressedAt: null,
 };
@@ -131,6 +156,8 @@ export interface JobProgress {
   readonly bytesSent: number;
   readonly bytesTotal: number;
   readonly bytesResent: number;
+  /** Bytes that the server has said it has. */
+  readonly bytesConfirmed: number;
   readonly files: readonly {
     readonly name: string;
     readonly size: number;

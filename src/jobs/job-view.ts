@@ -43,6 +43,8 @@ export interface JobView {
 export interface JobDetails extends JobView {
   readonly files: JobProgress['files'];
   readonly warnings: readonly string[];
+  /** What `retry` need not send again, as far as is known here. */
+  readonly bytesOnServer: number;
 }
 
 /** BullMQ's names for the states, in ours. */
@@ -78,6 +80,7 @@ export function viewOf(job: Job, state: JobState, existing = false): JobDetails 
     finishedAt: job.finishedOn === undefined ? null : new Date(job.finishedOn).toISOString(),
     files: progress?.files ?? [],
     warnings,
+    bytesOnServer: checkpoint.item ? (progress?.bytesConfirmed ?? 0) : 0,
   };
 }
 
@@ -99,6 +102,7 @@ function readable(job: Job): JobData {
       storageProfile: null,
       verify: 'full',
       batch: null,
+      keepFailed: false,
       identity: { size: 0, mtimeMs: 0 },
     };
     const failure = toJobError(classify(error), request, true);

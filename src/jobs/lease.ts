@@ -12,7 +12,10 @@ import { FerryError } from '../errors.ts';
  * This file alone knows BullMQ's keys (`<job>:lock`, `<queue>:stalled`, the job's hash), as of
  * bullmq 6.7; a test fails when that layout changes.
  *
- * KEYS lock, stalled, job; ARGV token, ttlMs, jobId, data or '', progress or ''
+ * It also keeps the run's place on the line, where it holds one.
+ *
+ * KEYS lock, stalled, job, line; ARGV token, ttlMs, jobId, data or '', progress or '', 1 or '' for a
+ * place that is held
  * Returns 1 and the operator's wish or '', 0 if another has the lock, -1 if the job is gone.
  */
 const BEAT = `
@@ -22,6 +25,11 @@ redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 redis.call('SREM', KEYS[2], ARGV[3])
 if ARGV[4] ~= '' then redis.call('HSET', KEYS[3], 'data', ARGV[4]) end
 if ARGV[5] ~= '' then redis.call('HSET', KEYS[3], 'progress', ARGV[5]) end
+if ARGV[6] ~= '' then
+  local time = redis.call('TIME')
+  local now = time[1] * 1000 + math.floor(time[2] / 1000)
+  redis.call('ZADD', KEYS[4], 'XX', now + ARGV[2], ARGV[1])
+end
 return {1, redis.call('HGET', KEYS[3], 'ferry:wish') or ''}`;
 
 /** The field of a job's hash in which an operator's wish waits; it outlives any worker. */
@@ -36,6 +44,10 @@ export interface LeaseOptions {
   readonly redis: Redis;
   /** BullMQ's name for a key of the queue. */
   readonly toKey: (type: string) => string;
+  /** Where the places on the line to the target are. */
+  readonly lineKey: string;
+  /** Whether this run holds one. */
+  readonly holdsPlace: () => boolean;
   readonly token: string;
   /** How long a silent worker keeps the job. */
   readonly leaseMs: number;
@@ -67,7 +79,7 @@ export class Lease {
     this.#options = options;
     this.#redis = options.redis as BeatRedis;
     if (!('ferryBeat' in this.#redis)) {
-      options.redis.defineCommand('ferryBeat', { numberOfKeys: 3, lua: BEAT });
+      options.redis.defineCommand('ferryBeat', { numberOfKeys: 4, lua: BEAT });
     }
     const beatMs = Math.min(1_000, options.leaseMs / 6);
     this.#timers = [
@@ -139,7 +151,7 @@ export class Lease {
   }
 
   async #send(): Promise<void> {
-    const { toKey, token, leaseMs, onBeatError } = this.#options;
+    const { toKey, token, leaseMs, lineKey, holdsPlace, onBeatError } = this.#options;
     const id = this.#job.id ?? '';
     const sentAt = now();
     const data = this.#data;
@@ -150,11 +162,13 @@ export class Lease {
         `${toKey(id)}:lock`,
         toKey('stalled'),
         toKey(id),
+        lineKey,
         token,
         leaseMs,
         id,
         data ?? '',
         progress === undefined ? '' : JSON.stringify(progress),
+        holdsPlace() ? 1 : '',
       );
       if (outcome !== 1) {
         this.#end(outcome === 0 ? 'another worker has the job' : 'the job is gone');

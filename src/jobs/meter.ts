@@ -1,17 +1,31 @@
 import type { JobProgress, Stage } from './job-data.ts';
 
-/** Counts what a running upload sends, for people. Nothing is decided by it. */
+interface Metered {
+  readonly size: number;
+  /** Bytes handed to the socket, less what was sent in vain. */
+  sent: number;
+  /** What the server said last that it has. */
+  kept: number;
+  /** Where the last range ended that it took. */
+  confirmed: number;
+}
+
+type MeterBefore = Pick<JobProgress, 'files' | 'bytesResent'> & { readonly bytesLost: number };
+
+/** Counts what a running upload sends, and what the server had and lost again. */
 export class Meter {
   #stage: Stage = 'inspecting';
   #resent: number;
-  readonly #files = new Map<string, { size: number; sent: number }>();
+  #lost: number;
+  readonly #files = new Map<string, Metered>();
 
   /** What the run before this one had sent; it may have died before it could see what was kept. */
-  readonly #before: Pick<JobProgress, 'files' | 'bytesResent'>;
+  readonly #before: MeterBefore;
 
-  constructor(before: Pick<JobProgress, 'files' | 'bytesResent'>) {
+  constructor(before: MeterBefore) {
     this.#before = before;
     this.#resent = before.bytesResent;
+    this.#lost = before.bytesLost;
   }
 
   enter(stage: Stage): void {
@@ -21,7 +35,7 @@ export class Meter {
   expect(files: readonly { readonly name: string; readonly size: number }[]): void {
     for (const { name, size } of files) {
       const sent = this.#before.files.find((file) => file.name === name)?.sent ?? 0;
-      this.#files.set(name, { size, sent });
+      this.#files.set(name, { size, sent, kept: 0, confirmed: 0 });
     }
   }
 
@@ -37,6 +51,30 @@ export class Meter {
     if (!file) return;
     this.#resent += Math.max(0, file.sent - bytes);
     file.sent = bytes;
+    file.kept = bytes;
+  }
+
+  /** A range went through. Where it lies before what was confirmed, the server had lost that. */
+  stored(name: string, { start, end }: { readonly start: number; readonly end: number }): void {
+    const file = this.#files.get(name);
+    if (!file) return;
+    this.#lost += Math.max(0, file.confirmed - start);
+    file.confirmed = end;
+    file.kept = end;
+  }
+
+  /** Everything is to be sent again. */
+  restart(): void {
+    for (const [name, file] of this.#files) {
+      this.#lost += Math.max(file.confirmed, file.kept);
+      file.confirmed = 0;
+      this.kept(name, 0);
+    }
+  }
+
+  /** Bytes that the server had confirmed and that were, or have to be, sent again. */
+  get lost(): number {
+    return this.#lost;
   }
 
   get resent(): number {
@@ -46,11 +84,14 @@ export class Meter {
   snapshot(): JobProgress {
     const files = [...this.#files].map(([name, { size, sent }]) => ({ name, size, sent }));
     const sent = files.reduce((sum, file) => sum + file.sent, 0);
+    let bytesConfirmed = 0;
+    for (const { kept } of this.#files.values()) bytesConfirmed += kept;
     return {
       stage: this.#stage,
       bytesSent: sent + this.#resent,
       bytesTotal: files.reduce((sum, file) => sum + file.size, 0),
       bytesResent: this.#resent,
+      bytesConfirmed,
       files,
     };
   }

@@ -1,12 +1,14 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Job, type JobsOptions, Queue } from 'bullmq';
+import type { JobsOptions } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { FerryError } from '../errors.ts';
-import { newJobData, type UploadRequest } from './job-data.ts';
+import { type Brake, Brakes } from './brakes.ts';
+import { type JobData, newJobData, type UploadRequest } from './job-data.ts';
 import { type JobDetails, toState, viewOf } from './job-view.ts';
 import { WISH_FIELD } from './lease.ts';
-import { PREFIX, queueName, TARGETS_KEY, targetOfJob, WAKE_CHANNEL, workersKey } from './names.ts';
+import { TARGETS_KEY, targetOfJob, WAKE_CHANNEL, wishesKey, workersKey } from './names.ts';
+import { QueueSet } from './queue-set.ts';
 import { claimPlaces, findHolders, type Holder, sameUploadKey } from './same-upload.ts';
 
 export interface EnqueueOptions {
@@ -33,15 +35,18 @@ const CLAIM_GRACE_MS = 15_000;
 /** The producers' side of the queues: puts jobs in, looks at them, says what should become of them. */
 export class UploadQueues {
   readonly #redis: Redis;
-  readonly #queues = new Map<string, Queue>();
+  readonly #queues: QueueSet;
+  readonly #brakes: Brakes;
 
   /** @param redis fails fast: a command that can't reach Redis says so */
   constructor(redis: Redis) {
     this.#redis = redis;
+    this.#queues = new QueueSet(redis);
+    this.#brakes = new Brakes(redis);
   }
 
-  async close(): Promise<void> {
-    await Promise.allSettled([...this.#queues.values()].map((queue) => queue.close()));
+  close(): Promise<void> {
+    return this.#queues.close();
   }
 
   /** Enqueues what is not queued, running or done already. One view for each request, in order. */
@@ -110,7 +115,7 @@ export class UploadQueues {
     const added: { request: UploadRequest; view: JobDetails }[] = [];
     for (const [target, some] of groupByTarget(jobs)) {
       await this.#redis.sadd(TARGETS_KEY, target);
-      const made = await this.#queue(target).addBulk(
+      const made = await this.#queues.of(target).addBulk(
         some.map(({ request, id }) => ({
           name: request.name,
           data: newJobData(request, startAt?.getTime()),
@@ -126,7 +131,7 @@ export class UploadQueues {
   }
 
   async find(id: string): Promise<JobDetails | undefined> {
-    const job = await this.#findJob(id);
+    const job = await this.#queues.findJob(id);
     const state = toState((await job?.getState()) ?? 'unknown');
     return job && state ? viewOf(job, state) : undefined;
   }
@@ -152,7 +157,7 @@ export class UploadQueues {
     for (const target of targets ?? (await this.targets())) {
       for (const state of states) {
         const types = state === 'waiting' ? (['waiting', 'prioritized'] as const) : [state];
-        const jobs = await this.#queue(target).getJobs([...types], 0, limit - 1);
+        const jobs = await this.#queues.of(target).getJobs([...types], 0, limit - 1);
         // A job may have been removed between the list and the look at it.
         for (const job of jobs) if (job) views.push(viewOf(job, state));
       }
@@ -164,13 +169,30 @@ export class UploadQueues {
   async counts(targets?: readonly string[]): Promise<Counts> {
     const total = { waiting: 0, active: 0, delayed: 0, completed: 0, failed: 0 };
     for (const target of targets ?? (await this.targets())) {
-      const counts = await this.#queue(target).getJobCounts();
+      const counts = await this.#queues.of(target).getJobCounts();
       for (const [name, count] of Object.entries(counts)) {
         const state = toState(name);
         if (state) total[state] += count;
       }
     }
     return total;
+  }
+
+  /** What keeps jobs back, by target. */
+  brakes(): Promise<ReadonlyMap<string, Brake>> {
+    return this.#brakes.all();
+  }
+
+  /** @returns false if nothing kept the target's jobs back */
+  async resume(target: string): Promise<boolean> {
+    const lifted = await this.#brakes.lift(target);
+    // What met the fault waits for a time of its own.
+    const queue = this.#queues.of(target);
+    for (const job of await queue.getDelayed()) {
+      if ((job.data as JobData).error) await job.promote().catch(() => undefined);
+    }
+    await this.#redis.publish(WAKE_CHANNEL, 'resumed');
+    return lifted;
   }
 
   targets(): Promise<string[]> {
@@ -187,17 +209,18 @@ export class UploadQueues {
    * cleaned up on the server starts anew.
    */
   async retry(ids: readonly string[]): Promise<JobDetails[]> {
+    for (const target of new Set(ids.map(targetOfJob))) await this.#brakes.liftFault(target);
     for (const id of ids) await this.#retryOne(id, await this.get(id));
     await this.#redis.publish(WAKE_CHANNEL, 'retried');
     return Promise.all(ids.map((id) => this.get(id)));
   }
 
   async #retryOne(id: string, { state }: JobDetails): Promise<void> {
-    const job = await this.#findJob(id);
+    const job = await this.#queues.findJob(id);
     if (!job) return;
     if (state === 'delayed') await job.promote();
     if (state !== 'failed') return;
-    const data = job.data as ReturnType<typeof newJobData>;
+    const data = job.data as JobData;
     const key = sameUploadKey(data.request);
     const [seen] = await findHolders(this.#redis, [key]);
     if (seen && seen.id !== id && (await this.#standing(seen, { again: true }))) {
@@ -207,12 +230,25 @@ export class UploadQueues {
     }
     const [winner] = await claimPlaces(this.#redis, [{ key, seen, id }]);
     if (winner?.id !== id) return this.#retryOne(id, await this.get(id)); // somebody was quicker
-    await this.#redis.hdel(
-      this.#queue(job.queueName.slice('upload-'.length)).toKey(id),
-      WISH_FIELD,
-    );
-    await job.updateData({ ...data, verdict: null, error: null, failingSince: null });
+    await this.#redis.hdel(this.#queues.of(targetOfJob(id)).toKey(id), WISH_FIELD);
+    await this.#brakes.forgetWish(targetOfJob(id), id);
+    // Somebody has decided: it may send its own size again.
+    const { item, replaces } = data.checkpoint;
+    const anew = {
+      restarts: 0,
+      bytesLost: 0,
+      retried: true,
+      replaces: item ? replaces : null,
+    };
+    const checkpoint = { ...data.checkpoint, ...anew };
+    await job.updateData({ ...data, checkpoint, verdict: null, error: null, failingSince: null });
     await job.retry('failed', { resetAttemptsMade: true, resetAttemptsStarted: true });
+  }
+
+  /** Whether a job that failed was told to leave its item where it is. */
+  async #keepsItem(id: string): Promise<boolean> {
+    const job = await this.#queues.findJob(id);
+    return (job?.data as JobData | undefined)?.checkpoint?.item != null;
   }
 
   /**
@@ -222,30 +258,21 @@ export class UploadQueues {
   async requestCancel(ids: readonly string[]): Promise<void> {
     for (const id of ids) {
       const { state, target } = await this.get(id);
-      if (state === 'completed' || state === 'failed') continue;
-      const queue = this.#queue(target);
+      const queue = this.#queues.of(target);
+      const isKept = state === 'failed' && (await this.#keepsItem(id));
+      if (state === 'completed' || (state === 'failed' && !isKept)) continue;
       await this.#redis.hset(queue.toKey(id), WISH_FIELD, 'cancel');
-      const job = await this.#findJob(id);
+      await this.#redis.sadd(wishesKey(target), id);
+      const job = await this.#queues.findJob(id);
+      if (isKept) {
+        await job?.updateData({ ...job.data, verdict: null });
+        await job?.retry('failed');
+      }
       // It may have moved on meanwhile, and then it needs no bringing forward.
       if (state === 'delayed') await job?.promote().catch(() => undefined);
       if (state !== 'active') await job?.changePriority({ priority: 0, lifo: true });
     }
     await this.#redis.publish(WAKE_CHANNEL, 'cancelled');
-  }
-
-  async #findJob(id: string): Promise<Job | undefined> {
-    const target = targetOfJob(id);
-    return /^[\w-]+$/.test(target) ? this.#queue(target).getJob(id) : undefined;
-  }
-
-  #queue(target: string): Queue {
-    let queue = this.#queues.get(target);
-    if (!queue) {
-      queue = new Queue(queueName(target), { connection: this.#redis, prefix: PREFIX });
-      queue.on('error', () => undefined); // every call that fails says so itself
-      this.#queues.set(target, queue);
-    }
-    return queue;
   }
 }
 

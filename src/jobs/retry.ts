@@ -32,7 +32,22 @@ export interface PatienceOptions {
   /** The first pause; the following ones grow from it. */
   readonly firstDelayMs?: number;
   readonly onRetry: (error: FerryError, delayMs: number) => void;
+  /** Waits while nobody at the target answers; asked before a request is repeated. */
+  readonly untilReachable?: (signal: AbortSignal) => Promise<void>;
 }
+
+/** They may mean that the whole target is away: then one asks for all. */
+const UNREACHABLE: ReadonlySet<string> = new Set([
+  'NETWORK',
+  'SERVER_UNAVAILABLE',
+  'TRANSFER_STALLED',
+]);
+/** They take so long that the wait is not for a run that holds a place. */
+const LONG_WAITS: ReadonlySet<string> = new Set([
+  'NAME_RESERVED',
+  'IMPORT_FAILED',
+  'SOURCE_UNREACHABLE',
+]);
 
 /**
  * Counts fruitless tries of one step. Progress starts the count anew, so that a long upload over a
@@ -57,6 +72,7 @@ export class Patience {
     signal.throwIfAborted();
     const error = classify(failure);
     if (error.kind === 'permanent' || error.kind === 'cancelled') throw error;
+    if (LONG_WAITS.has(error.code)) throw error;
     this.#fruitless += 1;
     // A fault of the target is everybody's: asking again soon helps only against a hiccup.
     if (isTargetFault(error.code) && this.#fruitless > TARGET_FAULT_TRIES) throw error;
@@ -65,6 +81,21 @@ export class Patience {
     if (performance.now() - this.#since + delayMs > limitMs) throw error;
     onRetry(error, delayMs);
     await pause(delayMs, signal);
+    if (UNREACHABLE.has(error.code)) await this.#untilReachable(error, signal);
+  }
+
+  /** A wait of more than the limit gives the place back to somebody else. */
+  async #untilReachable(error: FerryError, signal: AbortSignal): Promise<void> {
+    const { limitMs, untilReachable } = this.#options;
+    if (!untilReachable) return;
+    const leftMs = limitMs - (performance.now() - this.#since);
+    const limit = AbortSignal.timeout(Math.max(1, Math.ceil(leftMs)));
+    try {
+      await untilReachable(AbortSignal.any([signal, limit]));
+    } catch {
+      signal.throwIfAborted();
+      throw error;
+    }
   }
 
   /** Repeats a call that may safely be repeated. */

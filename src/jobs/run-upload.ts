@@ -1,13 +1,25 @@
 import { classify, FerryError } from '../errors.ts';
 import type { OpenImage } from '../ovf/image.ts';
+import { isFolderGone } from '../source/local-file.ts';
 import { orAborted } from '../vcd/api.ts';
+import { assertWithinBudget } from './budget.ts';
+import { hasAnother } from './claim-item.ts';
 import { cleanUp } from './clean-up.ts';
+import { neededContentKey } from './content-key.ts';
 import type { OpenUpload, Upload, UploadResult } from './upload-deps.ts';
 import { uploadMedia } from './upload-media.ts';
 import { uploadPackage } from './upload-package.ts';
 
-/** Transfers that expire without a byte sent would otherwise be begun for ever. */
-const MAX_RESTARTS = 3;
+/** What is left of the item is of no use any more. */
+const ENDED: ReadonlySet<string> = new Set(['TRANSFER_EXPIRED', 'IMPORT_FAILED', 'QUOTA_EXCEEDED']);
+
+/** What else is, if somebody has said that it should be tried again. */
+const OVER: ReadonlySet<string> = new Set(['IMPORT_REJECTED', 'REMOVED_ON_SERVER']);
+
+function isToBeMadeAnew({ deps }: Upload, { code }: FerryError): boolean {
+  const { item, retried } = deps.checkpoint.current;
+  return item !== null && (ENDED.has(code) || (retried && OVER.has(code)));
+}
 
 /**
  * Opens the image and uploads it. When the server ends the transfer session, the item is made anew;
@@ -20,7 +32,8 @@ export async function runUpload(begun: Upload): Promise<UploadResult> {
   const image = await openUnlessAborted(begun);
   try {
     await assertAsEnqueued(request, image);
-    const upload: OpenUpload = { ...begun, content: image.fingerprint };
+    const known: OpenUpload = { ...begun, content: image.fingerprint, contentKey: undefined };
+    const upload: OpenUpload = { ...known, contentKey: await neededContentKey(known, image) };
     for (const warning of image.warnings) deps.log.warn({ name: request.name }, warning);
     for (;;) {
       try {
@@ -28,10 +41,16 @@ export async function runUpload(begun: Upload): Promise<UploadResult> {
           ? await uploadPackage(upload, image)
           : await uploadMedia(upload, image);
       } catch (error) {
-        const failure = classify(error);
         context.signal.throwIfAborted();
-        if (failure.code !== 'TRANSFER_EXPIRED') throw failure;
+        const failure = await unlessUnmounted(error, request.path);
+        if (failure.code === 'REMOVED_ON_SERVER' && (await hasAnother(upload))) {
+          await deps.checkpoint.save({ item: null });
+          continue;
+        }
+        if (!isToBeMadeAnew(upload, failure)) throw failure;
         await startAnew(upload, failure);
+        // What could not import a moment ago needs time, and no place on the line meanwhile.
+        if (failure.code === 'IMPORT_FAILED' || failure.code === 'QUOTA_EXCEEDED') throw failure;
       }
     }
   } finally {
@@ -46,27 +65,33 @@ async function openUnlessAborted({ deps, request, context }: Upload): Promise<Op
     return await orAborted(opening, context.signal);
   } catch (error) {
     if (context.signal.aborted) opening.then((image) => image.close()).catch(() => undefined);
-    throw error;
+    throw await unlessUnmounted(error, request.path);
   }
 }
 
+/** A file that is gone with its whole folder is not gone: its file system is away. */
+async function unlessUnmounted(error: unknown, path: string): Promise<FerryError> {
+  const failure = classify(error);
+  if (failure.code !== 'SOURCE_NOT_FOUND' || !(await isFolderGone(path))) return failure;
+  return new FerryError(
+    'SOURCE_UNREACHABLE',
+    `${failure.message}, nor does anything else in its folder`,
+    { cause: failure },
+  );
+}
+
+/** Removes what the server has given up, so that the item can be made anew. */
 async function startAnew(upload: Upload, cause: FerryError): Promise<void> {
   const { deps, request } = upload;
   deps.log.warn({ name: request.name }, `${cause.message}; it is made anew`);
-  const { files, bytesTotal } = deps.meter.snapshot();
-  for (const { name } of files) deps.meter.kept(name, 0);
-  const restarts = deps.checkpoint.current.restarts + 1;
-  if (deps.meter.resent > bytesTotal || restarts > MAX_RESTARTS) {
-    throw new FerryError(
-      'RESEND_LIMIT',
-      `${request.name} was begun ${restarts} times, and the server lost it each time`,
-      {
-        cause,
-      },
-    );
+  // A quota is raised by a person, who thereby decides that it be sent again.
+  if (cause.code !== 'QUOTA_EXCEEDED') {
+    deps.meter.restart();
+    const restarts = deps.checkpoint.current.restarts + 1;
+    await deps.checkpoint.save({ restarts, bytesLost: deps.meter.lost });
+    assertWithinBudget(upload);
   }
   await cleanUp(upload);
-  await deps.checkpoint.save({ restarts });
 }
 
 /** The file that was meant: written to since then, it may be half of something else. */

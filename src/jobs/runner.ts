@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto';
-import { type Job, Queue, Worker } from 'bullmq';
+import { Queue, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { FerryError } from '../errors.ts';
 import { BlockPool } from '../source/blocks.ts';
-import type { JobData } from './job-data.ts';
+import { type Fetched, Fetcher, type ServedTarget, type TargetLimits } from './fetcher.ts';
 import { Lease } from './lease.ts';
-import { PREFIX, queueName, WAKE_CHANNEL, workersKey } from './names.ts';
+import { freePlace, RunPlace, takePlace } from './line.ts';
+import { lineKey, PREFIX, queueName, targetOfJob, WAKE_CHANNEL, workersKey } from './names.ts';
 import { type ProcessorWorld, processJob } from './processor.ts';
 
 export interface RunnerOptions {
@@ -17,13 +18,14 @@ export interface RunnerOptions {
     readonly prompt: Redis;
     readonly subscriber: Redis;
   };
-  /** Targets to serve, and how many uploads to each at once, over all workers. */
-  readonly targets: readonly { readonly name: string; readonly concurrency: number }[];
-  /** Uploads at once in this process. */
+  readonly targets: readonly TargetLimits[];
+  /** Transfers at once in this process. */
   readonly concurrency: number;
   readonly leaseMs: number;
   /** Work on these jobs alone, and do not count as a worker that serves the target. */
   readonly only?: ReadonlySet<string>;
+  /** True while uploads to a target wait for it to answer. */
+  readonly isDown: (target: string) => boolean;
   readonly world: ProcessorWorld;
 }
 
@@ -32,21 +34,14 @@ const PRESENCE_MS = 3_000;
 /** A crash is nobody's fault: however often a job's workers die, it goes on. */
 const NEVER = 1_000_000_000;
 
-interface ServedTarget {
-  readonly name: string;
-  readonly concurrency: number;
-  readonly queue: Queue;
-  readonly worker: Worker;
-}
-
 interface ActiveRun {
   readonly stop: AbortController;
   readonly ended: Promise<void>;
 }
 
 /**
- * Fetches jobs of several targets and works on them. A slot of this process is taken before a job is
- * fetched, so that a busy worker does not hold jobs that another could start; targets take turns.
+ * Fetches jobs of several targets and works on them. A full worker still has room for what another
+ * one has begun and left.
  */
 export class Runner {
   readonly id = randomUUID();
@@ -58,13 +53,14 @@ export class Runner {
   #wake: () => void = () => undefined;
   #fetching: Promise<void> = Promise.resolve();
   #presence: NodeJS.Timeout | undefined;
-  #turn = 0;
-  #slotsTaken = 0;
+  readonly #fetcher: Fetcher;
+  #placesTaken = 0;
 
   constructor(options: RunnerOptions) {
     this.#options = options;
     const { patient } = options.redis;
-    this.#targets = options.targets.map(({ name, concurrency }) => {
+    this.#targets = options.targets.map((limits) => {
+      const { name } = limits;
       const shared = { connection: patient, prefix: PREFIX };
       const worker = new Worker(queueName(name), null, {
         ...shared,
@@ -79,14 +75,22 @@ export class Runner {
       const queue = new Queue(queueName(name), shared);
       worker.on('error', (error) => this.#onError(error));
       queue.on('error', (error) => this.#onError(error));
-      return { name, concurrency, queue, worker };
+      return { ...limits, queue, worker };
+    });
+    this.#fetcher = new Fetcher(this.#targets, {
+      redis: options.redis.prompt,
+      brakes: options.world.brakes,
+      leaseMs: options.leaseMs,
+      only: options.only,
+      isDown: options.isDown,
+      running: (target) => [...this.#runs.keys()].filter((id) => targetOfJob(id) === target),
     });
   }
 
   async start(): Promise<void> {
     const { redis } = this.#options;
-    for (const { concurrency, queue, worker } of this.#targets) {
-      await queue.setGlobalConcurrency(concurrency);
+    for (const { concurrency, imports, queue, worker } of this.#targets) {
+      await queue.setGlobalConcurrency(concurrency + imports);
       await worker.startStalledCheckTimer();
     }
     redis.subscriber.on('message', () => this.#wake());
@@ -144,8 +148,12 @@ export class Runner {
     while (!signal.aborted) {
       const woken = this.#untilWoken();
       try {
-        while (!signal.aborted && this.#slotsTaken < this.#options.concurrency) {
-          if (!(await this.#fetchOne())) break;
+        await this.#fetcher.lookAround();
+        while (!signal.aborted && this.#placesTaken < this.#room) {
+          const isFull = this.#placesTaken >= this.#options.concurrency;
+          const fetched = await this.#fetcher.fetch(isFull);
+          if (!fetched) break;
+          this.#begin(fetched);
         }
       } catch (error) {
         this.#onError(error as Error);
@@ -165,77 +173,64 @@ export class Runner {
     });
   }
 
-  /** The next job of the next target that has one. */
-  async #fetchOne(): Promise<boolean> {
-    for (let i = 0; i < this.#targets.length; i += 1) {
-      const target = this.#targets[(this.#turn + i) % this.#targets.length];
-      if (!target) break;
-      const token = randomUUID();
-      const job = await this.#fetchFrom(target, token);
-      if (!job) continue;
-      this.#turn = (this.#turn + i + 1) % this.#targets.length;
-      this.#begin(target, job, token);
-      return true;
-    }
-    return false;
+  /** Places in this process, those for taking over what others began included. */
+  get #room(): number {
+    return Math.ceil(this.#options.concurrency * 1.5);
   }
 
-  async #fetchFrom(target: ServedTarget, token: string): Promise<Job | undefined> {
-    const { only } = this.#options;
-    if (only && !(await this.#bringForward(target, only))) return undefined;
-    const job = await target.worker.getNextJob(token, { block: false });
-    if (!job || !only || only.has(job.id ?? '')) return job;
-    // Somebody else's came first after all.
-    await job.moveToWait(token);
-    return undefined;
-  }
-
-  /** Puts one of the jobs that this runner is for in front of the queue. */
-  async #bringForward(target: ServedTarget, only: ReadonlySet<string>): Promise<boolean> {
-    for (const id of only) {
-      if (this.#runs.has(id)) continue;
-      const job = await target.queue.getJob(id);
-      if (!job) continue;
-      const state = await job.getState();
-      if (state === 'delayed' && (job.data as JobData).retryAt <= Date.now()) await job.promote();
-      else if (state !== 'waiting' && state !== 'prioritized') continue;
-      await job.changePriority({ priority: 0, lifo: true });
-      return true;
-    }
-    return false;
-  }
-
-  #begin(target: ServedTarget, job: Job, token: string): void {
+  #begin({ target, job, token }: Fetched): void {
     const id = job.id ?? '';
     const previous = this.#runs.get(id);
     // After a freeze this very process may be given a job that an older run of it still holds.
     previous?.stop.abort(new FerryError('LOCK_LOST', 'superseded in this process'));
     const stop = new AbortController();
     if (this.#stopping.signal.aborted) stop.abort(this.#stopping.signal.reason);
+    const line = this.#newPlace(target, token);
+    const { redis, leaseMs, world } = this.#options;
     const lease = new Lease(job, {
-      redis: this.#options.redis.prompt,
+      redis: redis.prompt,
       toKey: (type) => target.worker.toKey(type),
+      lineKey: lineKey(target.name),
+      holdsPlace: () => line.isHeld,
       token,
-      leaseMs: this.#options.leaseMs,
+      leaseMs,
       onBeatError: (error) => this.#onError(error),
     });
-    this.#slotsTaken += 1;
-    const pool = this.#pools.pop() ?? this.#newPool();
     const ended = (async () => {
       await previous?.ended;
       // From now on it goes before everything that has not begun.
       await job.changePriority({ priority: 0 });
-      await processJob(this.#options.world, { job, token, lease, pool, shutdown: stop.signal });
+      await processJob(world, { job, token, lease, line, shutdown: stop.signal });
     })()
       .catch((error: unknown) => this.#onError(error as Error))
       .finally(() => {
         lease.dispose();
-        this.#slotsTaken -= 1;
-        this.#pools.push(pool);
+        line.free();
         if (this.#runs.get(id)?.stop === stop) this.#runs.delete(id);
         this.#wake();
       });
     this.#runs.set(id, { stop, ended });
+  }
+
+  /** The place that was taken for a job, as its run holds it, gives it back and takes another. */
+  #newPlace(target: ServedTarget, token: string): RunPlace {
+    const { redis, leaseMs } = this.#options;
+    const takePool = (): BlockPool => {
+      this.#placesTaken += 1;
+      return this.#pools.pop() ?? this.#newPool();
+    };
+    return new RunPlace(takePool(), {
+      tryTake: async () => {
+        if (this.#placesTaken >= this.#room) return undefined;
+        return (await takePlace(redis.prompt, target, { token, leaseMs })) ? takePool() : undefined;
+      },
+      giveBack: (pool) => {
+        this.#placesTaken -= 1;
+        this.#pools.push(pool);
+        freePlace(redis.prompt, target.name, token).catch((error) => this.#onError(error));
+        this.#wake();
+      },
+    });
   }
 
   /** Three blocks for each file that is sent at once: one written, one read, one hashed. */

@@ -1,26 +1,13 @@
 import { createHash } from 'node:crypto';
 import type { Redis } from 'ioredis';
+import { compareAndSet } from './compare-and-set.ts';
 import type { UploadRequest } from './job-data.ts';
 import { SAME_UPLOAD_KEY } from './names.ts';
 
 /**
- * Which job stands for an upload. Two commands that enqueue the same at the same moment must not
- * make two jobs, so the place is taken by comparing and setting in one step.
- *
- * KEYS the map; ARGV what makes it the same, the holder that was seen ('' for none), the new holder
- * Returns the holder after the call.
+ * Whoever stands for an upload: a job's id, and since when. Two commands that enqueue the same at the
+ * same moment must not make two jobs, so the place is taken by comparing and setting in one step.
  */
-const CLAIM = `
-local now = redis.call('HGET', KEYS[1], ARGV[1]) or ''
-if now ~= ARGV[2] then return now end
-redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
-return ARGV[3]`;
-
-type ClaimRedis = Redis & {
-  ferryClaim(key: string, same: string, seen: string, holder: string): Promise<string>;
-};
-
-/** Whoever stands for an upload: a job's id, and since when. */
 export interface Holder {
   readonly id: string;
   readonly since: number;
@@ -57,12 +44,14 @@ export async function claimPlaces(
     readonly id: string;
   }[],
 ): Promise<Holder[]> {
-  const own = redis as ClaimRedis;
-  if (!('ferryClaim' in own)) redis.defineCommand('ferryClaim', { numberOfKeys: 1, lua: CLAIM });
   const now = Date.now();
   const holders = await Promise.all(
     claims.map(({ key, seen, id }) =>
-      own.ferryClaim(SAME_UPLOAD_KEY, key, seen?.text ?? '', `${id} ${now}`),
+      compareAndSet(redis, SAME_UPLOAD_KEY, {
+        field: key,
+        seen: seen?.text ?? '',
+        next: `${id} ${now}`,
+      }),
     ),
   );
   return holders.map(parseHolder);

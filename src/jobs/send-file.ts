@@ -4,10 +4,11 @@ import type { ByteSource } from '../source/byte-source.ts';
 import { type DigestCheck, DigestWatch } from '../source/digest-watch.ts';
 import { orAborted } from '../vcd/api.ts';
 import type { EntityState, WantedFile } from '../vcd/entity.ts';
+import { assertWithinBudget } from './budget.ts';
 import { nextRange, type Range } from './chunks.ts';
 import { readEntity } from './follow.ts';
 import type { OwnItem } from './job-data.ts';
-import { pause } from './retry.ts';
+import { untilSteady } from './settle.ts';
 import type { Upload } from './upload-deps.ts';
 
 /** A file that is to be sent, and what is known of its transfer. */
@@ -21,12 +22,20 @@ export interface Sending {
   /** The package's files are as they were when it was opened. */
   readonly assertUnchanged: () => Promise<void>;
   readonly item: OwnItem;
-  /** Somebody may have sent bytes of this file before us, and they may still be on their way. */
+  /** Somebody may have sent bytes of this file before us: its last byte needs a fresh count. */
   readonly resumed: boolean;
 }
 
 /** Digests that are so far behind are waited for before the last byte, not inside its request. */
 const FAR_BEHIND_BYTES = 64 * 1024 * 1024;
+/**
+ * On a line slower than this the hashes are of the kind whose state can be saved, so that a resume
+ * does not read again what was sent. They cost several times as much, which only shows on a faster
+ * line; and there reading again is quick.
+ */
+const SLOW_LINE_BYTES_PER_MS = 50_000;
+/** Smaller files are read again in a moment. */
+const WORTH_SAVING_BYTES = 128 * 1024 * 1024;
 /** Longer without a request to the API, and the session may end while bytes flow. */
 const KEEP_ALIVE_MS = 4 * 60_000;
 
@@ -43,8 +52,9 @@ export async function sendFile(
   sending: Sending,
   wanted: WantedFile,
 ): Promise<void> {
-  const watch =
-    sending.checks.length > 0 ? new DigestWatch(sending.source, sending.checks) : undefined;
+  const { checks, source, href } = sending;
+  const saved = upload.deps.checkpoint.current.digests[href];
+  const watch = checks.length > 0 ? new DigestWatch(source, checks, saved) : undefined;
   try {
     await sendRest(new FileTransfer(upload, sending, watch), wanted);
   } finally {
@@ -56,9 +66,6 @@ async function sendRest(transfer: FileTransfer, first: WantedFile): Promise<void
   const { deps, context } = transfer.upload;
   const patience = deps.newPatience();
   let wanted: WantedFile | undefined = first;
-  if (transfer.troubled) {
-    wanted = await patience.repeat(() => transfer.untilSteady(), context.signal);
-  }
   while (wanted) {
     const before: number = wanted.bytesTransferred;
     try {
@@ -102,8 +109,8 @@ class FileTransfer {
     const { deps } = this.upload;
     const { source, href } = this.#sending;
     const { bytesTransferred: offset } = wanted;
-    deps.meter.kept(href, offset);
     this.#assertPlausible(wanted);
+    deps.meter.kept(href, offset);
     if (offset === source.size && source.size > 0) return undefined;
     // Of an empty file no block ever passes by the watch.
     if (source.size === 0) await this.#watch?.verdict();
@@ -115,25 +122,26 @@ class FileTransfer {
       if (fresh) return fresh;
     }
     await this.#sending.assertUnchanged();
-    await this.#put(wanted, range);
-    deps.checkpoint.note({ progressedAt: Date.now(), bytesResent: deps.meter.resent });
+    const ms = await this.#put(wanted, range);
+    deps.meter.stored(href, range);
+    deps.checkpoint.note({
+      progressedAt: Date.now(),
+      bytesResent: deps.meter.resent,
+      bytesLost: deps.meter.lost,
+    });
+    assertWithinBudget(this.upload);
+    await this.#saveDigests(range, ms);
     if (range.end === source.size) return undefined;
     return this.#keepAlive({ ...wanted, bytesTransferred: range.end });
   }
 
-  /**
-   * The server's count once it has stopped growing: what a dead process sent may still be arriving.
-   * Undefined if the server no longer waits for this file.
-   */
+  /** What the server waits for once its counts have stopped growing. */
   async untilSteady(): Promise<WantedFile | undefined> {
-    const { deps, context } = this.upload;
-    let last = await this.#ask();
-    for (;;) {
-      await pause(deps.settings.settleMs, context.signal);
-      const now = await this.#ask();
-      if (now?.bytesTransferred === last?.bytesTransferred) return now;
-      last = now;
-    }
+    const { upload } = this;
+    const { item, name } = this.#sending;
+    const entity = await untilSteady(upload, item, upload.deps.settings.resettleMs);
+    this.#askedAt = performance.now();
+    return findWanted(entity, name);
   }
 
   /** Decides before the last byte: after it the server imports what it has. */
@@ -144,7 +152,25 @@ class FileTransfer {
     return fresh?.bytesTransferred === offset ? undefined : fresh;
   }
 
-  async #put(wanted: WantedFile, range: Range): Promise<void> {
+  /** Remembers how far the file has been hashed, where that will spare somebody reading it again. */
+  async #saveDigests({ start, end }: Range, ms: number): Promise<void> {
+    const { checkpoint } = this.upload.deps;
+    const { source, href } = this.#sending;
+    const watch = this.#watch;
+    if (!watch) return;
+    const { [href]: _own, ...others } = checkpoint.current.digests;
+    if (end === source.size) {
+      if (_own) checkpoint.note({ digests: others });
+      return;
+    }
+    const isSlow = end - start < ms * SLOW_LINE_BYTES_PER_MS;
+    if (source.size >= WORTH_SAVING_BYTES && isSlow) watch.makeSavable();
+    const state = await watch.state();
+    if (state) checkpoint.note({ digests: { ...others, [href]: state } });
+  }
+
+  /** Sends one range; returns how long that took, in milliseconds. */
+  async #put(wanted: WantedFile, range: Range): Promise<number> {
     const { deps, context } = this.upload;
     const { source } = this.#sending;
     if (wanted.uploadHref === undefined) {
@@ -162,7 +188,9 @@ class FileTransfer {
       // What our own side threw comes wrapped by the HTTP client; and it is the cause of the rest.
       throw fault ?? error;
     }
-    deps.chunks.sent(range.end - range.start, performance.now() - startedAt);
+    const ms = performance.now() - startedAt;
+    deps.chunks.sent(range.end - range.start, ms);
+    return ms;
   }
 
   async *#body(range: Range, onFault: (error: unknown) => void): AsyncGenerator<Buffer> {
@@ -172,7 +200,7 @@ class FileTransfer {
       this.#watch?.observe(block, start);
     let at = range.start;
     try {
-      for await (const block of readBlocks(source, range, deps.pool, observe)) {
+      for await (const block of readBlocks(source, range, deps.line.pool, observe)) {
         for (let done = 0; done < block.length; ) {
           const piece = block.subarray(done, done + deps.throttle.pieceBytes());
           await deps.throttle.pass(piece.length, context.signal);

@@ -5,6 +5,7 @@ import type { CallContext } from '../vcd/api.ts';
 import type { VcdClient } from '../vcd/client.ts';
 import type { ChunkSizer } from './chunks.ts';
 import type { Checkpoint, UploadRequest } from './job-data.ts';
+import type { Owner } from './mark.ts';
 import type { Meter } from './meter.ts';
 import type { Patience } from './retry.ts';
 
@@ -34,6 +35,28 @@ export interface Throttle {
   pass(bytes: number, signal: AbortSignal): Promise<void>;
 }
 
+/**
+ * One of the limited places on the line to a target, over all workers. Given back while the server
+ * imports, so that a long import never idles the line.
+ */
+export interface LinePlace {
+  /** Returns at once where it is held. @throws FerryError TARGET_BUSY after a minute without one */
+  take(signal: AbortSignal): Promise<void>;
+  free(): void;
+  /** To be used while the place is held. */
+  readonly pool: BlockPool;
+}
+
+/** Keeps apart the jobs that would make, or replace, an item of one name. */
+interface Reservation {
+  /** @throws FerryError NAME_RESERVED or NAME_TAKEN where another job has the name */
+  claim(catalogUrn: string): Promise<void>;
+  /** Whether a job of this installation goes on with what it began, by itself or by `retry`. */
+  isLiving(jobId: string): Promise<boolean>;
+  /** Whether it goes on by itself. */
+  isUnderWay(jobId: string): Promise<boolean>;
+}
+
 /** Everything the story of an upload needs from outside. */
 export interface UploadDeps {
   readonly vcd: Pick<
@@ -46,7 +69,9 @@ export interface UploadDeps {
     | 'getTask'
     | 'putDocument'
     | 'putRange'
-    | 'setDescription'
+    | 'edit'
+    | 'getMetadata'
+    | 'addMetadata'
     | 'cancelTask'
     | 'remove'
   >;
@@ -56,7 +81,8 @@ export interface UploadDeps {
   ) => Promise<OpenImage>;
   readonly checkpoint: CheckpointStore;
   readonly meter: Meter;
-  readonly pool: BlockPool;
+  readonly line: LinePlace;
+  readonly reservation: Reservation;
   readonly chunks: ChunkSizer;
   readonly throttle: Throttle;
   /** Throws LOCK_LOST when this process may no longer write to the target. */
@@ -67,8 +93,13 @@ export interface UploadDeps {
 }
 
 export interface UploadSettings {
-  /** How long the server's count must stay the same before a resumed file goes on. */
+  /**
+   * How long the server's counts must stay the same before an upload that somebody else began goes on:
+   * longer than a dead process's bytes live in sockets and in balancers that buffer.
+   */
   readonly settleMs: number;
+  /** The same after a failure of this process's own request. */
+  readonly resettleMs: number;
   readonly filesInParallel: number;
   /** First and longest pause between two looks at the server while it works. */
   readonly pollFirstMs: number;
@@ -79,8 +110,10 @@ export interface UploadSettings {
 export interface Upload {
   readonly deps: UploadDeps;
   readonly request: UploadRequest;
-  /** Marks what this job created, in the item's description until it is done. */
-  readonly token: string;
+  /** Marks what this job created. */
+  readonly owner: Owner;
+  /** Aborted when this process is to stop. */
+  readonly shutdown: AbortSignal;
   readonly context: CallContext;
 }
 
@@ -88,6 +121,8 @@ export interface Upload {
 export interface OpenUpload extends Upload {
   /** Which state of which files is being uploaded: two states are never mixed. */
   readonly content: string;
+  /** Names what the files hold; undefined where no digests are known. */
+  readonly contentKey: string | undefined;
 }
 
 export interface UploadResult {

@@ -7,6 +7,7 @@ import { finish, untilImported } from './finish.ts';
 import { untilEntity } from './follow.ts';
 import type { OwnItem } from './job-data.ts';
 import { findWanted, sendFile } from './send-file.ts';
+import { untilSettled } from './settle.ts';
 import type { OpenUpload, Upload, UploadResult } from './upload-deps.ts';
 
 /**
@@ -19,20 +20,23 @@ export async function uploadPackage(
   upload: OpenUpload,
   image: OvfPackage & Pick<OpenImage, 'assertUnchanged'>,
 ): Promise<UploadResult> {
-  const { deps, request, context } = upload;
+  const { deps, context } = upload;
   deps.meter.expect(image.files.map(({ href, size }) => ({ name: href, size })));
 
-  const item = await claimItem(upload, (catalog, description) =>
+  const claim = await claimItem(upload, (catalog, named) =>
     deps.vcd.createTemplate(
       addHrefOf(catalog, 'ovf'),
-      { name: request.name, description, manifestRequired: false },
+      { ...named, manifestRequired: false },
       context,
     ),
   );
-  for (let resumed = !item.isNew; ; resumed = true) {
+  if ('there' in claim) return claim.there;
+  const { item } = claim;
+  for (let resumed = !claim.isNew; ; resumed = true) {
     deps.meter.enter('describing');
     await sendDescriptor(upload, item, image);
     const entity = await untilLinked(upload, item, image);
+    await deps.line.take(context.signal); // the links may have taken long
     deps.meter.enter('transferring');
     await sendFiles(upload, { item, image, entity, resumed });
     const imported = await untilImported(upload, item);
@@ -105,7 +109,8 @@ async function sendFiles(
   { item, image, entity, resumed }: FilesToSend,
 ): Promise<void> {
   const { deps } = upload;
-  if (entity.files.length === 0) {
+  const started = resumed ? await untilSettled(upload, item) : entity;
+  if (started.files.length === 0) {
     for (const { href, size } of image.files) deps.meter.kept(href, size);
     return;
   }
@@ -115,11 +120,10 @@ async function sendFiles(
   const own: Upload = { ...upload, context: { ...upload.context, signal } };
   const sendNext = async (): Promise<void> => {
     for (let file = waiting.shift(); file && !signal.aborted; file = waiting.shift()) {
-      const wanted = findWanted(entity, file.href);
+      const wanted = findWanted(started, file.href);
       if (!wanted) continue;
       const { href, source, checks } = file;
-      const partly = wanted.bytesTransferred > 0 && wanted.bytesTransferred < file.size;
-      const sending = { name: wanted.name, href, source, checks, item, resumed: resumed && partly };
+      const sending = { name: wanted.name, href, source, checks, item, resumed };
       await sendFile(own, { ...sending, assertUnchanged: image.assertUnchanged }, wanted);
       deps.meter.kept(file.href, file.size);
     }

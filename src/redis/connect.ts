@@ -5,7 +5,7 @@ import { FerryError } from '../errors.ts';
 export type RedisAddress = { readonly socket: string } | { readonly url: string };
 
 /** How an address may be shown: without user and password. */
-function describeAddress(address: RedisAddress): string {
+export function describeAddress(address: RedisAddress): string {
   if ('socket' in address) return address.socket;
   if (!URL.canParse(address.url)) return 'the configured address';
   const { protocol, host, pathname } = new URL(address.url);

@@ -58,6 +58,8 @@ async function withPlace<T>(use: (place: Place) => Promise<T>): Promise<T> {
             const lease = new Lease(job, {
               redis: prompt,
               toKey: (type) => worker.toKey(type),
+              lineKey: '{test}:line',
+              holdsPlace: () => false,
               token,
               leaseMs: LEASE_MS,
               onBeatError: () => undefined,

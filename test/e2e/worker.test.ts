@@ -1,92 +1,30 @@
 import { randomBytes } from 'node:crypto';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
-import { type Simulator, startSimulator } from '../../src/simulator/server.ts';
-import type { SimulatorOptions } from '../../src/simulator/world.ts';
-import { configure, json, type Running, run, start, until } from '../helpers/cli.ts';
-import { digest, type Member, packageOf, writeOva } from '../helpers/packages.ts';
-import { type TestRedis, withRedis } from '../helpers/redis.ts';
-import { withFolder } from '../helpers/temp.ts';
+import { configure, json, run, start, until } from '../helpers/cli.ts';
+import { expectWhole } from '../helpers/expect-whole.ts';
+import { packageOf, writeOva } from '../helpers/packages.ts';
+import {
+  doubled,
+  enqueued,
+  isUp,
+  type Place,
+  type PlaceOptions,
+  received,
+  untilOver,
+  withPlace as withAnyPlace,
+} from '../helpers/place.ts';
 
 const LEASE_MS = 3_000;
 const SIZE = 12_000_000;
 
-interface Place {
-  readonly folder: string;
-  readonly simulator: Simulator;
-  readonly redis: TestRedis;
-  readonly source: string;
-  readonly members: Member[];
-  worker(): Running;
-}
-
-/** A Redis, a simulator whose line is slow enough to interfere, and workers that end with the test. */
-async function withPlace<T>(
-  options: SimulatorOptions,
-  use: (place: Place) => Promise<T>,
-): Promise<T> {
-  const workers: Running[] = [];
-  return withFolder((folder) =>
-    withRedis(folder, async (redis) => {
-      const simulator = await startSimulator({ rateBytesPerSecond: 4_000_000, ...options });
-      try {
-        await configure(folder, { url: simulator.url, redis: redis.url, lease: '3s' });
-        const members = packageOf([SIZE]);
-        const source = await writeOva(join(folder, 'box.ova'), members);
-        const worker = (): Running => {
-          const running = start(['worker', '--log-level', 'debug'], folder);
-          workers.push(running);
-          return running;
-        };
-        return await use({ folder, simulator, redis, source, members, worker });
-      } finally {
-        for (const worker of workers) {
-          worker.kill('SIGCONT');
-          worker.kill('SIGKILL');
-          await worker.ended;
-        }
-        await simulator.close();
-      }
-    }),
-  );
-}
-
-const isUp = (worker: Running) =>
-  until('a worker that is up', () => worker.output.stderr.includes('worker is up'));
-
-const received = ({ simulator }: Place): number => simulator.items()[0]?.files[1]?.received ?? 0;
+/** With a line that is slow enough to interfere. */
+const withPlace = <T>(options: PlaceOptions, use: (place: Place) => Promise<T>): Promise<T> =>
+  withAnyPlace({ rateBytesPerSecond: 4_000_000, size: SIZE, ...options }, use);
 
 const half = (place: Place) => until('half of the file', () => received(place) > SIZE / 2);
-
-async function untilOver(place: Place, id: string) {
-  return until(
-    'the end of the job',
-    async () => {
-      const [job] = await json(['status', id], place.folder);
-      return job && (job.state === 'completed' || job.state === 'failed') ? job : undefined;
-    },
-    60_000,
-  );
-}
-
-function expectWhole(place: Place): void {
-  const items = place.simulator.items();
-  expect(items).toHaveLength(1);
-  expect(items[0]).toMatchObject({ name: 'box', status: 8, description: '' });
-  expect(items[0]?.files[1]?.sha256).toBe(digest(place.members[2]?.bytes as Buffer));
-}
-
-/** Bytes that arrived at the server and were not new. */
-function doubled({ simulator }: Place): number {
-  const ranges = simulator.items()[0]?.files[1]?.ranges ?? [];
-  return ranges.reduce((sum, { arrived, stored }) => sum + arrived - stored, 0);
-}
-
-async function enqueued(place: Place): Promise<string> {
-  const [job] = await json(['enqueue', place.source, '--to', 'lab'], place.folder);
-  return job?.id ?? '';
-}
 
 describe('a worker that is killed', () => {
   test('is followed by another within 1.5 leases, from the byte that the server has', () =>
@@ -293,6 +231,19 @@ test('two workers share the uploads of a target, and never exceed its limit', ()
     expect(most).toBeLessThanOrEqual(2);
   }));
 
+/** What a list of processes shows, where the system has one that can be read. */
+function ownCommandLines(): string[] {
+  if (!existsSync('/proc/self/cmdline')) return [];
+  const ids = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
+  return ids.flatMap((id) => {
+    try {
+      return [readFileSync(`/proc/${id}/cmdline`, 'utf8').replaceAll('\0', ' ')];
+    } catch {
+      return []; // it has ended meanwhile
+    }
+  });
+}
+
 test('no secret is in Redis, in logs, or in what commands print', () =>
   withPlace({ rateBytesPerSecond: 50_000_000 }, async (place) => {
     const worker = place.worker();
@@ -307,6 +258,6 @@ test('no secret is in Redis, in logs, or in what commands print', () =>
     expect(all).not.toContain('simulated'); // the password
     expect(all).not.toContain('/transfer/');
     expect(all).not.toContain('Bearer');
-    const commandLine = worker.child.spawnargs.join(' ');
-    expect(commandLine).not.toContain('simulated');
+    const commandLines = [worker.child.spawnargs.join(' '), ...ownCommandLines()].join('\n');
+    expect(commandLines).not.toMatch(/main\.js.*simulated|Bearer/);
   }));

@@ -80,12 +80,15 @@ export interface WorkplaceOptions {
   readonly redis?: string;
   readonly password?: string;
   readonly lease?: string;
+  /** More of the target. */
   readonly more?: string;
+  /** More of the worker. */
+  readonly tail?: string;
 }
 
 /** Writes a configuration into a folder from which commands are run. */
 export async function configure(folder: string, options: WorkplaceOptions): Promise<void> {
-  const { url, redis, password = 'simulated', lease = '3s', more = '' } = options;
+  const { url, redis, password = 'simulated', lease = '3s', more = '', tail = '' } = options;
   await writeFile(
     join(folder, 'ovaferry.yaml'),
     `${redis === undefined ? `dataDir: ${join(folder, 'data')}` : `redis: ${redis}`}
@@ -99,6 +102,6 @@ targets:
 ${more}
 worker:
   lease: ${lease}
-`,
+${tail}`,
   );
 }

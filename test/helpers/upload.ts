@@ -1,6 +1,6 @@
 import type { FerryError } from '../../src/errors.ts';
 import { ChunkSizer } from '../../src/jobs/chunks.ts';
-import { cleanUp } from '../../src/jobs/clean-up.ts';
+import { cleanUp, type ReadyItem } from '../../src/jobs/clean-up.ts';
 import { type Checkpoint, NO_CHECKPOINT, type UploadRequest } from '../../src/jobs/job-data.ts';
 import { Meter } from '../../src/jobs/meter.ts';
 import { Patience } from '../../src/jobs/retry.ts';
@@ -25,16 +25,27 @@ export interface UploadWorld {
   readonly retried: FerryError[];
   readonly meter: { current: Meter };
   /** What became of the last upload's traces. */
-  cleanUp(): Promise<boolean>;
+  cleanUp(): Promise<ReadyItem | undefined>;
 }
 
+/** `name` is the method's. */
+type AroundCall = (call: number, when: 'before' | 'after', name: string) => void;
+
 export interface UploadOptions
-  extends Partial<Pick<UploadRequest, 'name' | 'description' | 'verify' | 'catalog'>> {
+  extends Partial<
+    Pick<UploadRequest, 'name' | 'description' | 'verify' | 'catalog' | 'ifExists' | 'keepFailed'>
+  > {
+  readonly jobId?: string;
+  /** Jobs that are known besides. */
+  readonly living?: readonly string[];
   readonly media?: boolean;
   readonly chunkBytes?: number;
   readonly filesInParallel?: number;
   readonly signal?: AbortSignal;
   readonly patienceMs?: number;
+  readonly settleMs?: number;
+  /** Called around each call of the API, which it ends by throwing. */
+  readonly around?: AroundCall;
   /** Called before each write to the target, as the lease is. */
   readonly assertOwned?: () => void;
 }
@@ -54,7 +65,7 @@ export async function withUploads<T>(
   const simulator = await startSimulator(options);
   const vcd = clientOf(simulator, client);
   const remembered = { current: NO_CHECKPOINT };
-  const meter = { current: new Meter({ files: [], bytesResent: 0 }) };
+  const meter = { current: new Meter({ files: [], bytesResent: 0, bytesLost: 0 }) };
   const retried: FerryError[] = [];
   let last: Upload | undefined;
   try {
@@ -65,7 +76,11 @@ export async function withUploads<T>(
       retried,
       meter,
       async upload(source, uploadOptions = {}) {
-        meter.current = new Meter({ files: [], bytesResent: remembered.current.bytesResent });
+        meter.current = new Meter({
+          files: [],
+          bytesResent: remembered.current.bytesResent,
+          bytesLost: remembered.current.bytesLost,
+        });
         last = await newUpload(source, uploadOptions, {
           vcd,
           remembered,
@@ -118,16 +133,18 @@ async function newUpload(
       catalog: options.catalog ?? 'appliances',
       name: options.name ?? defaultName,
       description: options.description ?? '',
-      ifExists: 'fail',
+      ifExists: options.ifExists ?? 'fail',
       storageProfile: null,
       verify: options.verify ?? 'full',
       batch: null,
+      keepFailed: options.keepFailed ?? false,
       identity,
     },
-    token: '[ovaferry test/1]',
+    owner: { installation: 'abc123', jobId: options.jobId ?? 'lab-1' },
+    shutdown: new AbortController().signal,
     context: { signal: options.signal ?? new AbortController().signal, requestId: 'test-1' },
     deps: {
-      vcd,
+      vcd: options.around ? mortal(vcd, options.around) : vcd,
       openImage,
       checkpoint: {
         get current() {
@@ -137,7 +154,16 @@ async function newUpload(
         note,
       },
       meter,
-      pool: new BlockPool(256 * 1024),
+      line: {
+        take: () => Promise.resolve(),
+        free: () => undefined,
+        pool: new BlockPool(256 * 1024),
+      },
+      reservation: {
+        claim: () => Promise.resolve(),
+        isLiving: (id) => Promise.resolve(options.living?.includes(id) ?? false),
+        isUnderWay: (id) => Promise.resolve(options.living?.includes(id) ?? false),
+      },
       chunks: new ChunkSizer(options.chunkBytes),
       throttle: createThrottle(() => undefined),
       assertOwned: options.assertOwned ?? (() => undefined),
@@ -148,7 +174,8 @@ async function newUpload(
           onRetry: (error) => retried.push(error),
         }),
       settings: {
-        settleMs: 30,
+        settleMs: options.settleMs ?? 30,
+        resettleMs: 30,
         filesInParallel: options.filesInParallel ?? 1,
         pollFirstMs: 5,
         pollLongestMs: 50,
@@ -156,4 +183,23 @@ async function newUpload(
       log: QUIET,
     },
   };
+}
+
+/** A client each of whose calls may be the last: it was not made, or its reply never came. */
+function mortal(vcd: VcdClient, around: AroundCall): VcdClient {
+  let calls = 0;
+  return new Proxy(vcd, {
+    get(target, key) {
+      const value: unknown = Reflect.get(target, key, target);
+      if (typeof value !== 'function') return value;
+      return async (...args: unknown[]) => {
+        calls += 1;
+        const call = calls;
+        around(call, 'before', String(key));
+        const result: unknown = await value.apply(target, args);
+        around(call, 'after', String(key));
+        return result;
+      };
+    },
+  });
 }

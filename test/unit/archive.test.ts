@@ -57,6 +57,30 @@ describe('an archive made by GNU tar', () => {
     }),
   );
 
+  test('of any members in any format is read as tar wrote it', () =>
+    fc.assert(
+      fc.asyncProperty(
+        fc.constantFrom('ustar', 'gnu', 'posix'),
+        fc.uniqueArray(
+          fc.record({
+            name: fc.stringMatching(/^[a-z0-9][a-z0-9._-]{0,60}$/),
+            size: fc.integer({ min: 0, max: 3_000 }),
+          }),
+          { minLength: 1, maxLength: 6, selector: ({ name }) => name },
+        ),
+        (format, members) =>
+          withFolder(async (folder) => {
+            for (const { name, size } of members)
+              await writeFile(join(folder, name), randomBytes(size));
+            const names = members.map(({ name }) => name);
+            tar(folder, 'cf', 'x.ova', `--format=${format}`, '--', ...names);
+            const found = await index(join(folder, 'x.ova'));
+            expect(found.members.map(({ name, size }) => ({ name, size }))).toEqual(members);
+          }),
+      ),
+      { numRuns: 25 },
+    ));
+
   test.each(['gnu', 'posix'])('with a member of 9 GiB in the format %s', (format) =>
     withFolder(async (folder) => {
       await writeFile(join(folder, 'a.ovf'), 'x');

@@ -35,6 +35,24 @@ describe('ranges of a file', () => {
     );
   });
 
+  test('are as many as they must be around every multiple of a chunk, up to 2^33', () => {
+    const sizes = fc.tuple(
+      fc.integer({ min: 1, max: 64 }),
+      fc.constantFrom(1, 7, 1024, 8 * MiB, 64 * MiB, 128 * MiB),
+      fc.constantFrom(-1, 0, 1),
+    );
+    fc.assert(
+      fc.property(sizes, ([k, chunkBytes, around]) => {
+        const size = Math.min(k * chunkBytes + around, 2 ** 33);
+        const ranges = rangesOf(size, chunkBytes, false);
+        expect(ranges).toHaveLength(Math.ceil(size / chunkBytes));
+        expect(ranges.reduce((sum, { start, end }) => sum + end - start, 0)).toBe(size);
+      }),
+    );
+    expect(rangesOf(0, 100, true)).toEqual([]);
+    expect(rangesOf(2 ** 33, 2 ** 30, false)).toHaveLength(8);
+  });
+
   test.each([
     ['one byte', 1, 100, 1],
     ['one less than two chunks', 199, 100, 2],

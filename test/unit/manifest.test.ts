@@ -1,6 +1,8 @@
 import { describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
 import { FerryError } from '../../src/errors.ts';
 import { parseManifest } from '../../src/ovf/manifest.ts';
+import { digest, manifestOf } from '../helpers/packages.ts';
 
 const SHA1 = 'a'.repeat(40);
 const SHA256 = 'b'.repeat(64);
@@ -60,4 +62,25 @@ describe('a manifest is read as tools write it', () => {
     const bytes = Buffer.from(`SHA1(\xfc.vmdk)= ${SHA1}`, 'latin1');
     expect(parseManifest(bytes, 'x.mf').entries[0]?.name).toBe('ü.vmdk');
   });
+});
+
+test('of any names is read as it was written', () => {
+  const name = fc
+    .string({ unit: 'grapheme-ascii', minLength: 1, maxLength: 40 })
+    .map((text) => text.trim())
+    .filter((text) => text !== '' && !text.startsWith('./'));
+  const entry = fc.record({
+    name,
+    bytes: fc.uint8Array({ maxLength: 8 }).map((bytes) => Buffer.from(bytes)),
+  });
+  const entries = fc.uniqueArray(entry, { minLength: 1, selector: (one) => one.name });
+  fc.assert(
+    fc.property(entries, fc.constantFrom('sha1', 'sha256', 'sha512'), (members, algorithm) => {
+      const read = parseManifest(manifestOf(members, algorithm), 'box.mf');
+      expect(read.warnings).toEqual([]);
+      expect(read.entries).toEqual(
+        members.map((one) => ({ algorithm, name: one.name, digest: digest(one.bytes, algorithm) })),
+      );
+    }),
+  );
 });

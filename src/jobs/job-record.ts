@@ -1,0 +1,58 @@
+import type { Checkpoint, JobData } from './job-data.ts';
+import type { Lease } from './lease.ts';
+import type { Log } from './upload-deps.ts';
+
+/** A running job's data in memory, and the one way to change it. */
+export class JobRecord {
+  readonly id: string;
+  /** Milliseconds since the epoch: when this run began. */
+  readonly begunAt = Date.now();
+  data: JobData;
+  readonly #lease: Lease;
+  readonly #log: Log;
+
+  constructor(id: string, data: JobData, parts: { readonly lease: Lease; readonly log: Log }) {
+    this.id = id;
+    this.data = data;
+    this.#lease = parts.lease;
+    this.#log = parts.log;
+  }
+
+  /** Writes a line about this job. */
+  say(level: 'info' | 'warn' | 'error', message: string): void {
+    const { name, target, catalog } = this.data.request;
+    this.#log[level]({ job: this.id, name, target, catalog }, message);
+  }
+
+  /** Stored with the next beat. */
+  note(patch: Partial<JobData>): void {
+    this.data = { ...this.data, ...patch };
+    this.#lease.note(this.data);
+  }
+
+  /** @throws FerryError LOCK_LOST, REDIS_UNAVAILABLE; then nothing has changed */
+  async save(patch: Partial<JobData>): Promise<void> {
+    const before = this.data;
+    this.data = { ...before, ...patch };
+    try {
+      await this.#lease.save(this.data);
+    } catch (error) {
+      // What was refused must not be stored by a later beat, for it will be acted on otherwise.
+      const undone = Object.keys(patch).map((key) => [key, before[key as keyof JobData]]);
+      this.note(Object.fromEntries(undone));
+      throw error;
+    }
+  }
+
+  noteCheckpoint(patch: Partial<Checkpoint>): void {
+    this.note(this.#withCheckpoint(patch));
+  }
+
+  saveCheckpoint(patch: Partial<Checkpoint>): Promise<void> {
+    return this.save(this.#withCheckpoint(patch));
+  }
+
+  #withCheckpoint(patch: Partial<Checkpoint>): Partial<JobData> {
+    return { checkpoint: { ...this.data.checkpoint, ...patch } };
+  }
+}

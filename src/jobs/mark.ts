@@ -1,0 +1,65 @@
+import type { UploadRequest } from './job-data.ts';
+
+/** Whose an item is: the workers on one Redis, and the job among theirs. */
+export interface Owner {
+  readonly installation: string;
+  readonly jobId: string;
+}
+
+/** What stands in an unfinished item's description. */
+export interface Mark extends Owner {
+  /** Which state of which files is being uploaded. */
+  readonly content: string;
+  /** The id of the item whose place it is to take. */
+  readonly replaces: string | undefined;
+}
+
+const CONTENT_CHARS = 22;
+const MARK = /\[ovaferry ([0-9a-f]+)\/([\w-]+) ([\w-]+)(?: for ([\w-]+))?\]/;
+
+export function markText({ installation, jobId, content, replaces }: Mark): string {
+  const place = replaces === undefined ? '' : ` for ${replaces}`;
+  return `[ovaferry ${installation}/${jobId} ${content.slice(0, CONTENT_CHARS)}${place}]`;
+}
+
+export function findMark(description: string): Mark | undefined {
+  const [, installation, jobId, content, replaces] = MARK.exec(description) ?? [];
+  if (installation === undefined || jobId === undefined || content === undefined) return undefined;
+  return { installation, jobId, content, replaces };
+}
+
+export function isOfContent(mark: Mark, content: string): boolean {
+  return mark.content === content.slice(0, CONTENT_CHARS);
+}
+
+/** What stays on a finished item: which job made it, and of what. */
+export const UPLOAD_KEY = 'ovaferry.upload';
+export const CONTENT_KEY = 'ovaferry.content';
+/** On an item that is about to be removed: which job put another in its place. */
+export const REPLACED_KEY = 'ovaferry.replaced-by';
+
+export function ownerText({ installation, jobId }: Owner): string {
+  return `${installation}/${jobId}`;
+}
+
+const LONGEST_NAME = 128;
+
+/** What a new item is called while the one that it replaces still has the name. */
+export function interimName({ name }: Pick<UploadRequest, 'name'>, { jobId }: Owner): string {
+  return withSuffix(name, ` (new, ovaferry ${shortId(jobId)})`);
+}
+
+/** What a replaced item is called until it is removed. */
+export function asideName({ name }: Pick<UploadRequest, 'name'>, { jobId }: Owner): string {
+  return withSuffix(name, ` (replaced, ovaferry ${shortId(jobId)})`);
+}
+
+function shortId(jobId: string): string {
+  return jobId.slice(jobId.lastIndexOf('-') + 1);
+}
+
+function withSuffix(name: string, suffix: string): string {
+  const cut = name.slice(0, LONGEST_NAME - suffix.length);
+  // Half a character would come back as another one.
+  return cut.replace(/[\uD800-\uDBFF]$/, '') + suffix;
+}

@@ -1,0 +1,116 @@
+import { type Job, UnrecoverableError } from 'bullmq';
+import { FerryError, isTargetFault } from '../errors.ts';
+import type { Brakes } from './brakes.ts';
+import { toJobError } from './job-error.ts';
+import type { JobRecord } from './job-record.ts';
+import type { Lease } from './lease.ts';
+import type { Reservations } from './reservations.ts';
+import { retryDelayMs } from './retry.ts';
+import type { UploadResult } from './upload-deps.ts';
+
+/** A run that is to be ended. */
+export interface Ending {
+  readonly job: Job;
+  readonly token: string;
+  readonly lease: Lease;
+  readonly record: JobRecord;
+  readonly brakes: Brakes;
+  readonly reservations: Reservations;
+}
+
+const SLOW_FIRST_DELAY_MS = 30_000;
+const LONGEST_DELAY_MS = 10 * 60_000;
+const IDLE_MS = 10 * 60_000;
+/** Nothing that a job does brings their end nearer, so it is never given up for them. */
+const OUTSIDE: ReadonlySet<string> = new Set(['SOURCE_UNREACHABLE', 'NAME_RESERVED']);
+/** What takes its time is asked for seldom. */
+const SLOW: ReadonlySet<string> = new Set(['SOURCE_UNREACHABLE', 'IMPORT_FAILED']);
+
+export async function complete(ending: Ending, result: UploadResult): Promise<void> {
+  const { job, token, lease, record, brakes } = ending;
+  const attempts = record.data.attempts + 1;
+  const warnings = [...result.warnings];
+  await record.save({ attempts, error: null, failingSince: null, verdict: null, warnings });
+  await giveNameBack(ending);
+  await lease.close();
+  await job.moveToCompleted(result, token, false);
+  for (const warning of warnings) record.say('warn', warning);
+  record.say('info', 'is in the catalog');
+  const { target } = record.data.request;
+  await brakes.countSuccess(target).catch(() => undefined);
+  await brakes.forgetWish(target, record.id).catch(() => undefined);
+}
+
+/** The verdict stands; what is left to do has been done. */
+export async function fail(ending: Ending): Promise<void> {
+  const { job, token, lease, record, brakes } = ending;
+  const { verdict, attempts, request } = record.data;
+  await record.save({ attempts: attempts + 1, error: verdict });
+  await giveNameBack(ending);
+  await lease.close();
+  const reason = `${verdict?.code}: ${verdict?.message}`;
+  await job.moveToFailed(new UnrecoverableError(reason), token, false);
+  record.say('error', reason);
+  await brakes.forgetWish(request.target, record.id).catch(() => undefined);
+}
+
+async function giveNameBack({ record, reservations }: Ending): Promise<void> {
+  const { reserved, item } = record.data.checkpoint;
+  // What was told to stay on the server keeps its name for `retry`.
+  if (reserved === null || (record.data.verdict && item)) return;
+  await reservations.release(reserved, record.id).catch(() => undefined); // it counts for nothing now
+}
+
+/** Handed over: nothing has happened to the job. */
+export async function handOver({ job, token, lease, record }: Ending): Promise<void> {
+  await lease.close();
+  await job.moveToWait(token);
+  record.say('info', 'handed to the next worker');
+}
+
+/**
+ * Whatever did not end the job: it waits for its next run.
+ *
+ * @param giveUpMs how long nothing may move before it fails for good
+ */
+export async function postpone(
+  ending: Ending,
+  failure: FerryError,
+  giveUpMs: number,
+): Promise<void> {
+  const { job, token, lease, record, brakes } = ending;
+  const { data } = record;
+  const { request } = data;
+  if (isTargetFault(failure.code))
+    await brakes.pull(request.target, failure).catch(() => undefined);
+  // Counted from the first failure in a row; what lies outside is not the job's to be counted.
+  const isOwn = !isTargetFault(failure.code) && !OUTSIDE.has(failure.code);
+  // Nor is the time in which nobody was there to run it.
+  const wasIdle = record.begunAt - data.retryAt > IDLE_MS;
+  const failing = wasIdle ? record.begunAt : (data.failingSince ?? Date.now());
+  const since = Math.max(failing, data.checkpoint.progressedAt ?? 0);
+  if (isOwn && data.verdict === null && Date.now() - since > giveUpMs) {
+    const gaveUp = new FerryError(
+      'GAVE_UP',
+      `nothing moved since ${new Date(since).toISOString()}, after ${data.attempts + 1} runs; the last failure: ${failure.message}`,
+      { cause: failure },
+    );
+    record.note({ verdict: toJobError(gaveUp, request, true) });
+  }
+  const attempts = data.attempts + 1;
+  const delayMs = delayOf(failure, attempts);
+  const retryAt = Date.now() + delayMs;
+  const error = toJobError(failure, request, false);
+  record.note({ attempts, retryAt, failingSince: isOwn ? since : null, error });
+  await lease.close();
+  const seconds = Math.round(delayMs / 1000);
+  record.say('warn', `${failure.code}: ${failure.message}; tried again in ${seconds} s`);
+  await job.moveToDelayed(retryAt, token);
+}
+
+/** What is everybody's, or takes its time, is asked for seldom; asking often may lock an account. */
+function delayOf(failure: FerryError, attempts: number): number {
+  if (!isTargetFault(failure.code) && !SLOW.has(failure.code))
+    return retryDelayMs(attempts, failure);
+  return Math.min(SLOW_FIRST_DELAY_MS * 2 ** (attempts - 1), LONGEST_DELAY_MS);
+}

@@ -1,0 +1,156 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, test } from '@jest/globals';
+import { FerryError } from '../../src/errors.ts';
+import { NO_CHECKPOINT } from '../../src/jobs/job-data.ts';
+import { digest, packageOf, writeOva } from '../helpers/packages.ts';
+import { withFolder } from '../helpers/temp.ts';
+import { type UploadOptions, type UploadWorld, withUploads } from '../helpers/upload.ts';
+
+const CHUNK = 100_000;
+const MEMORIES = ['remembering everything', 'remembering nothing'] as const;
+
+type Moment = 'before' | 'after';
+
+/** Dies just before, or just after, the n-th call of the API; the reply never comes back. */
+function dyingAt(n: number, moment: Moment): UploadOptions {
+  return {
+    chunkBytes: CHUNK,
+    around(call, when) {
+      if (call === n && when === moment) throw new FerryError('LOCK_LOST', 'died here');
+    },
+  };
+}
+
+/** The names of the calls that an upload makes, in their order. */
+async function callsOf(
+  source: string,
+  options: UploadOptions,
+  prepare: Prepare,
+): Promise<string[]> {
+  const calls: string[] = [];
+  await withUploads({}, async (world) => {
+    await prepare(world, source);
+    await world.upload(source, {
+      ...options,
+      chunkBytes: CHUNK,
+      around: (call, _when, name) => {
+        calls[call - 1] = name;
+      },
+    });
+  });
+  return calls;
+}
+
+type Prepare = (world: UploadWorld, source: string) => Promise<void>;
+
+/**
+ * Dies at each call of an upload in turn, and each time is followed by a run that has to end it.
+ *
+ * @returns how many calls an upload makes
+ */
+async function dieEverywhere(
+  options: UploadOptions,
+  memory: (typeof MEMORIES)[number],
+  check: (world: UploadWorld, moment: string) => void,
+  prepare: Prepare = () => Promise.resolve(),
+): Promise<number> {
+  return withFolder(async (folder) => {
+    const source = await writeOva(join(folder, 'box.ova'), packageOf([250_000, 10]));
+    const calls = await callsOf(source, options, prepare);
+    for (const [i, name] of calls.entries()) {
+      // After a call that only reads is before the next one.
+      const moments: Moment[] = name.startsWith('get') ? ['before'] : ['before', 'after'];
+      for (const moment of moments) {
+        await withUploads({}, async (world) => {
+          await prepare(world, source);
+          const died = world.upload(source, { ...options, ...dyingAt(i + 1, moment) });
+          await expect(died).rejects.toMatchObject({ code: 'LOCK_LOST' });
+          if (memory === 'remembering nothing') world.remembered.current = NO_CHECKPOINT;
+          await world.upload(source, { ...options, chunkBytes: CHUNK });
+          check(world, `${moment} call ${i + 1}, ${name}`);
+        });
+      }
+    }
+    return calls.length;
+  });
+}
+
+describe.each(MEMORIES)('an upload whose process dies around any call of the API, %s', (memory) => {
+  test('is ended by the next run: whole, once', async () => {
+    const calls = await dieEverywhere({}, memory, (world, moment) => {
+      const items = world.simulator.items();
+      const seen = items.map(({ name, status, description }) => ({ name, status, description }));
+      expect({ moment, seen }).toEqual({
+        moment,
+        seen: [{ name: 'box', status: 8, description: '' }],
+      });
+      const kept = items[0]?.files[1]?.ranges.reduce((sum, { stored }) => sum + stored, 0);
+      expect({ moment, kept }).toEqual({ moment, kept: 250_000 });
+    });
+    expect(calls).toBeGreaterThan(10);
+  }, 120_000);
+
+  test('is ended by the next run where it replaces an item: the new one is there, the old one gone', async () => {
+    let old = '';
+    const calls = await dieEverywhere(
+      { ifExists: 'replace' },
+      memory,
+      (world, moment) => {
+        const items = world.simulator.items();
+        const seen = items.map(({ name, status, description }) => ({ name, status, description }));
+        expect({ moment, seen }).toEqual({
+          moment,
+          seen: [{ name: 'box', status: 8, description: '' }],
+        });
+        expect(items[0]?.files[1]?.sha256).not.toBe(old);
+      },
+      async (world, source) => {
+        const other = packageOf([10, 20]);
+        old = digest(other[2]?.bytes as Buffer);
+        const path = join(source, '..', 'old.ova');
+        await writeOva(path, other);
+        await world.upload(path, { name: 'box', jobId: 'lab-0' });
+        world.remembered.current = NO_CHECKPOINT;
+      },
+    );
+    expect(calls).toBeGreaterThan(15);
+  }, 120_000);
+});
+
+test('a fresh Redis goes on with an item of the same files, whoever began it', () =>
+  withFolder((folder) =>
+    withUploads({}, async (world) => {
+      const source = await writeOva(join(folder, 'box.ova'), packageOf([300_000]));
+      const dying = dyingAt(8, 'after');
+      await expect(world.upload(source, dying)).rejects.toThrow('died here');
+      const before = world.simulator.items()[0]?.files[1]?.received ?? 0;
+      expect(before).toBeGreaterThan(0);
+      world.remembered.current = NO_CHECKPOINT;
+      // A job that is still known is not taken its item away.
+      const rival = world.upload(source, { jobId: 'lab-2', living: ['lab-1'] });
+      await expect(rival).rejects.toMatchObject({
+        code: 'NAME_TAKEN',
+        hint: expect.stringContaining('ovaferry retry lab-1'),
+      });
+      world.remembered.current = NO_CHECKPOINT;
+      await world.upload(source, { jobId: 'lab-2' });
+      const [item, ...others] = world.simulator.items();
+      expect(others).toEqual([]);
+      const ranges = item?.files[1]?.ranges ?? [];
+      expect(ranges.reduce((sum, { arrived }) => sum + arrived, 0)).toBe(300_000);
+    }),
+  ));
+
+test('one of other files is not gone on with', () =>
+  withFolder((folder) =>
+    withUploads({}, async (world) => {
+      const source = await writeOva(join(folder, 'box.ova'), packageOf([300_000]));
+      await expect(world.upload(source, dyingAt(8, 'after'))).rejects.toThrow('died here');
+      await writeFile(join(folder, 'other.iso'), 'other');
+      world.remembered.current = NO_CHECKPOINT;
+      const other = world.upload(join(folder, 'other.iso'), { name: 'box', jobId: 'lab-2' });
+      await expect(other).rejects.toMatchObject({ code: 'NAME_TAKEN' });
+      expect(world.simulator.items()).toHaveLength(1);
+    }),
+  ));
