@@ -1,6 +1,6 @@
 import { loadConfig } from '../config/load.ts';
 import { openFerry } from '../index.ts';
-import { followJobs } from './follow.ts';
+import { followJobs, isOver } from './follow.ts';
 import { type GlobalOptions, showJobs } from './output.ts';
 import { OwnWorker } from './own-worker.ts';
 
@@ -16,6 +16,9 @@ export async function cancel(ids: string[], options: GlobalOptions): Promise<num
     let jobs = await Promise.all(ids.map((id) => ferry.get(id)));
     for await (jobs of followJobs(ferry, ids, AbortSignal.timeout(WAIT_MS)))
       await own.standIn(jobs);
+    for (const { id } of jobs.filter((job) => !isOver(job))) {
+      process.stderr.write(`${id} is not cancelled yet; it will be when its target answers\n`);
+    }
     showJobs(jobs, options);
     return 0;
   } finally {

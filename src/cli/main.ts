@@ -32,6 +32,11 @@ const program = new Command('ovaferry')
 
 let exitCode = 0;
 
+// Whoever reads only the first lines wants no more; the work goes on.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+});
+
 function run(command: Command, load: () => Promise<Action>): void {
   command.exitOverride().configureOutput({ writeErr: () => undefined });
   command.action(async () => {
@@ -68,6 +73,7 @@ function withUploadOptions(command: Command): Command {
         .choices(['fail', 'skip', 'replace'])
         .default('fail'),
     )
+    .option('--keep-failed', 'leave on the server what failed, so that retry goes on with it')
     .option('--storage-profile <name>', 'storage profile that holds the item')
     .option('--start-at <time>', 'not before this time (ISO 8601)')
     .option('--again', 'also what was uploaded already');
@@ -123,6 +129,21 @@ run(
 );
 run(
   program
+    .command('resume')
+    .description('let the jobs of targets go on whose fault was mended')
+    .argument('<target...>'),
+  async () => (await import('./resume.ts')).resume,
+);
+run(
+  program
+    .command('janitor')
+    .description('list unfinished items on a target that no job will finish')
+    .argument('<target[/catalog]>')
+    .option('--yes', 'remove them'),
+  async () => (await import('./janitor.ts')).janitor,
+);
+run(
+  program
     .command('inspect')
     .description('read a package and say what would make an upload fail')
     .argument('<source>')
@@ -139,6 +160,7 @@ run(
     .option('--faults <file>', 'things that go wrong, as JSON or YAML')
     .option('--rate <rate>', 'speed of all transfers together, like 50MB/s')
     .option('--import-time <time>', 'from the last byte to being ready', '0s')
+    .option('--cancel-time <time>', 'from the wish to cancel a task to its end', '0s')
     .option('--link-delay <time>', "from the descriptor to the files' addresses", '0s')
     .option('--tls-cert <file>', 'serve https with this certificate')
     .option('--tls-key <file>', 'and this key'),

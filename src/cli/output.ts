@@ -2,6 +2,7 @@ import { styleText } from 'node:util';
 import prettyBytes from 'pretty-bytes';
 import prettyMs from 'pretty-ms';
 import type { ErrorCode, FerryError } from '../errors.ts';
+import type { Brake } from '../jobs/brakes.ts';
 import type { JobDetails, JobView } from '../jobs/job-view.ts';
 import type { LogLevel } from '../observe/log.ts';
 
@@ -25,6 +26,8 @@ export function exitCodeOf({ code }: FerryError): number {
     'NOT_VCD',
     'AUTH_REJECTED',
     'VERSION_UNSUPPORTED',
+    'CATALOG_FORBIDDEN',
+    'QUOTA_EXCEEDED',
   ];
   return unreachable.includes(code) ? 3 : 2;
 }
@@ -54,7 +57,7 @@ export function paint(colour: Colour, text: string, color: boolean): string {
 
 /** A job without what only the progress display needs: the contract's keys, in its order. */
 export function jobJson(details: JobDetails): JobView {
-  const { files: _files, warnings: _warnings, ...view } = details;
+  const { files: _files, warnings: _warnings, bytesOnServer: _onServer, ...view } = details;
   return view;
 }
 
@@ -79,7 +82,7 @@ function jobLine(job: JobDetails, color: boolean): string {
   const words: Record<JobView['state'], string> = {
     waiting: 'waiting',
     active: `${job.stage} ${share}% of ${bytes(job.bytesTotal)}`,
-    delayed: 'waiting to be tried again',
+    delayed: job.error === null ? 'waiting for its time' : 'waiting to be tried again',
     completed: paint('green', `completed, ${bytes(job.bytesTotal)}`, color),
     failed: paint('red', 'failed', color),
   };
@@ -89,4 +92,13 @@ function jobLine(job: JobDetails, color: boolean): string {
 
 export function errorLines({ code, message, hint }: NonNullable<JobView['error']>): string {
   return `${code}: ${message}\n    ${hint}`;
+}
+
+/** Why a target's jobs do not move. */
+export function brakeLine(target: string, { code, message, hint, trialAt }: Brake): string {
+  const then =
+    trialAt === null
+      ? `nothing goes on before \`ovaferry resume ${target}\``
+      : `tried again at ${new Date(trialAt).toLocaleTimeString()}, or with \`ovaferry resume ${target}\``;
+  return `${target} is held: ${code}: ${message}\n    ${hint}\n    ${then}`;
 }

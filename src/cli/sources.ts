@@ -15,6 +15,7 @@ export interface UploadOptions extends GlobalOptions {
   readonly priority?: number;
   readonly verify: 'full' | 'off';
   readonly ifExists: 'fail' | 'skip' | 'replace';
+  readonly keepFailed?: boolean;
   readonly storageProfile?: string;
   readonly startAt?: string;
   readonly again?: boolean;
@@ -27,9 +28,10 @@ export async function ordersOf(args: string[], options: UploadOptions): Promise<
   if (options.name !== undefined && sources.length > 1) {
     throw new FerryError('USAGE', `--name fits one source, not ${sources.length}`);
   }
-  const { name, description, media, batch, verify } = options;
+  const { name, description, media, batch, verify, ifExists, keepFailed } = options;
+  const common = { name, description, media, batch, verify, ifExists, keepFailed };
   return [...new Set(options.to)].flatMap((to) =>
-    sources.map((source) => ({ source, to, name, description, media, batch, verify })),
+    sources.map((source) => ({ source, to, ...common })),
   );
 }
 
@@ -49,10 +51,7 @@ export function enqueueOptionsOf({ priority, startAt, again }: UploadOptions): E
 }
 
 /** Said plainly rather than done halfway: these options come with a later release. */
-function refuseUnsupported({ ifExists, storageProfile }: UploadOptions): void {
-  if (ifExists !== 'fail') {
-    throw new FerryError('USAGE', `--if-exists ${ifExists} is not supported by this release`);
-  }
+function refuseUnsupported({ storageProfile }: UploadOptions): void {
   if (storageProfile !== undefined) {
     throw new FerryError('USAGE', '--storage-profile is not supported by this release');
   }

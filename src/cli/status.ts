@@ -1,6 +1,6 @@
 import { loadConfig } from '../config/load.ts';
 import { type Ferry, type JobDetails, openFerry } from '../index.ts';
-import { type GlobalOptions, say, showJobs } from './output.ts';
+import { brakeLine, type GlobalOptions, say, showJobs } from './output.ts';
 
 interface StatusOptions extends GlobalOptions {
   readonly batch?: string;
@@ -14,6 +14,10 @@ export async function status(ids: string[], options: StatusOptions): Promise<num
   try {
     const jobs = await select(ferry, ids, options);
     showJobs(jobs, options);
+    for (const [target, brake] of await ferry.brakes()) {
+      if (options.target !== undefined && options.target !== target) continue;
+      process.stderr.write(`${brakeLine(target, brake)}\n`);
+    }
     if (!options.json && ids.length === 0 && options.batch === undefined) {
       const counts = await ferry.counts(
         options.target === undefined ? undefined : [options.target],

@@ -1,6 +1,7 @@
 import { loadConfig } from '../config/load.ts';
 import { isTargetFault } from '../errors.ts';
-import { type JobDetails, type JobView, openFerry } from '../index.ts';
+import { type Brake, type Ferry, type JobDetails, type JobView, openFerry } from '../index.ts';
+import type { JobError } from '../jobs/job-data.ts';
 import { followJobs, isOver } from './follow.ts';
 import { jobJson, printJson } from './output.ts';
 import { OwnWorker } from './own-worker.ts';
@@ -21,17 +22,22 @@ export async function upload(args: string[], options: UploadOptions): Promise<nu
     let jobs = await ferry.enqueue(orders, enqueueOptions);
     const existing = new Set(jobs.filter((job) => job.existing).map(({ id }) => id));
     const ids = [...new Set(jobs.map(({ id }) => id))];
-    // What waits to be tried again is tried now: whoever asks may have mended the cause.
-    const waiting = jobs.filter(({ state, error }) => state === 'delayed' && error !== null);
-    await ferry.retry([...new Set(waiting.map(({ id }) => id))]);
+    for (const { name, state } of jobs.filter((job) => job.existing && job.state === 'completed')) {
+      process.stderr.write(`${name} was uploaded before (${state}); --again uploads it anew\n`);
+    }
+    // What waits to be tried again is tried now, and its target: whoever asks may have mended it.
+    const waiting = jobs.filter(({ state, error }) => state === 'waiting' || error !== null);
+    await ferry.retry([...new Set(waiting.filter((job) => !isOver(job)).map(({ id }) => id))]);
+    let faults: JobError[] = [];
     for await (jobs of followJobs(ferry, ids, interrupt.signal)) {
       display.show(jobs);
-      if (jobs.filter((job) => !isOver(job)).every(hasTargetFault)) break;
+      faults = await faultsOf(ferry, jobs);
+      if (faults.length > 0) break;
       if (!interrupt.signal.aborted) await own.standIn(jobs);
     }
     display.close();
     const shown = jobs.map((job) => jobJson({ ...job, existing: existing.has(job.id) }));
-    return outcome(jobs, { shown, interrupted: interrupt.signal.aborted, options });
+    return outcome(jobs, { shown, faults, interrupted: interrupt.signal.aborted, options });
   } finally {
     interrupt.close();
     await own.stop();
@@ -39,18 +45,31 @@ export async function upload(args: string[], options: UploadOptions): Promise<nu
   }
 }
 
-/** Nothing here can be done until somebody mends the target; the job stays queued. */
-function hasTargetFault({ state, error }: JobDetails): boolean {
-  return state === 'delayed' && error !== null && isTargetFault(error.code);
+/**
+ * What somebody has to mend before anything of these jobs goes on, which stay queued; empty while
+ * there is one that does.
+ */
+async function faultsOf(ferry: Ferry, jobs: readonly JobDetails[]): Promise<JobError[]> {
+  const open = jobs.filter((job) => !isOver(job));
+  if (open.length === 0 || open.some(({ state }) => state === 'active')) return [];
+  const brakes = await ferry.brakes().catch(() => new Map<string, Brake>());
+  const faults = open.map((job): JobError | undefined => {
+    const { state, error, target } = job;
+    if (state === 'delayed' && error !== null && isTargetFault(error.code)) return error;
+    const brake = brakes.get(target);
+    return brake && { ...brake, permanent: false };
+  });
+  return faults.every((fault) => fault !== undefined) ? faults : [];
 }
 
 function outcome(
   jobs: readonly JobDetails[],
   {
     shown,
+    faults,
     interrupted,
     options,
-  }: { shown: JobView[]; interrupted: boolean; options: UploadOptions },
+  }: { shown: JobView[]; faults: JobError[]; interrupted: boolean; options: UploadOptions },
 ): number {
   const over = jobs.every(isOver);
   if (over || interrupted) {
@@ -59,9 +78,9 @@ function outcome(
     process.stderr.write('interrupted; the unfinished jobs stay queued\n');
     return 130;
   }
-  const faults = jobs.filter(hasTargetFault).flatMap(({ error }) => error ?? []);
   if (options.json) {
-    printJson({ error: faults[0] });
+    const { code, message, permanent, hint } = faults[0] as JobError;
+    printJson({ error: { code, message, permanent, hint } });
     return 3;
   }
   const said = new Set(faults.map(({ message, hint }) => `${message}\n  ${hint}\n`));
