@@ -415,39 +415,6 @@ async function index() {
   say(`index of a 20 GB OVA: ${read} bytes read, ${spread(times, 1)} ms; aim 65536 bytes, 50 ms`);
 }
 
-async function takeover() {
-  const simulator = await startSimulator(['--rate', '40MB/s']);
-  const config = configure({ lab: simulator });
-  const queue = await queueOf(config);
-  const source = join(folder, 'killed.ova');
-  await makeSparse(source, GB);
-  const times = [];
-  const again = [];
-  for (let i = 0; i < 3; i += 1) {
-    const name = `killed${i}`;
-    const first = await startWorker(config);
-    const [{ id }] = await queue.enqueue([{ source, to: 'lab', name }]);
-    const disk = async () => (await itemsOf(simulator)).find((one) => one.name === name)?.files[1];
-    while (((await disk())?.received ?? 0) < GB / 2) await sleep(50);
-    const second = await startWorker(config);
-    await stop(first);
-    const killedAt = Date.now();
-    await sleep(500); // what lay in its sockets
-    const had = (await disk()).received;
-    while ((await disk()).received === had) await sleep(50);
-    times.push((Date.now() - killedAt) / 1000);
-    while ((await queue.get(id)).state !== 'completed') await sleep(100);
-    const { ranges } = await disk();
-    again.push(ranges.reduce((sum, { arrived, stored }) => sum + arrived - stored, 0));
-    await stop(second);
-  }
-  say('SIGKILL at 50 %, lease 30 s');
-  say(`  until another worker goes on: ${spread(times, 1)} s; aim 45`);
-  say(`  bytes sent again: ${again.join(', ')}; aim 0`);
-  await queue.close();
-  await stop(simulator.child);
-}
-
 const asked = process.argv.slice(2);
 const wanted = (name) => asked.length === 0 || asked.includes(name);
 build();
@@ -455,7 +422,6 @@ try {
   if (wanted('index')) await index();
   if (['http', 'https', 'verify', 'line'].some(wanted)) await speed(wanted);
   if (wanted('memory')) await memory();
-  if (wanted('takeover')) await takeover();
 } finally {
   for (const child of children) child.kill('SIGKILL');
   await sleep(5_000); // the private Redis stops once nobody uses it

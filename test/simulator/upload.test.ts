@@ -246,7 +246,8 @@ describe('what the server refuses', () => {
         await writeFile(join(folder, 'box.iso'), randomBytes(10));
         await world.upload(join(folder, 'box.iso'));
         world.remembered.current = { ...world.remembered.current, item: null, creating: false };
-        await expect(world.upload(source)).rejects.toMatchObject({ code: 'NAME_TAKEN' });
+        const other = world.upload(source, { jobId: 'lab-2' });
+        await expect(other).rejects.toMatchObject({ code: 'NAME_TAKEN' });
         expect(world.simulator.items()).toHaveLength(1);
       }),
     ));
@@ -286,7 +287,7 @@ test('a ready item is never removed by cleaning up', () =>
   withFolder((folder) =>
     withUploads({}, async (world) => {
       await world.upload(await writeOva(join(folder, 'box.ova'), packageOf([10])));
-      expect(await world.cleanUp()).toBe(false);
+      expect(await world.cleanUp()).toMatchObject({ entity: { status: 8 } });
       expect(world.simulator.items()).toHaveLength(1);
     }),
   ));
