@@ -58,6 +58,7 @@ describe('an OVA', () => {
             end: (i + 1) * 1000,
             arrived: 1000,
             stored: 1000,
+            request: 'test-1',
           });
         }
       }),
