@@ -8,7 +8,8 @@ import { INSTALLATION_KEY } from './jobs/names.ts';
 import { type Counts, type EnqueueOptions, UploadQueues } from './jobs/queue.ts';
 import { QueueSet } from './jobs/queue-set.ts';
 import { Reservations } from './jobs/reservations.ts';
-import { toRequests, type UploadOrder } from './orders.ts';
+import { findTarget, splitPlace, toRequests, type UploadOrder } from './orders.ts';
+import { asked } from './redis/asked.ts';
 import { connectPromptly, type RedisAddress, untilReady } from './redis/connect.ts';
 import { startEmbedded } from './redis/embedded.ts';
 import { createClient } from './targets.ts';
@@ -94,7 +95,7 @@ export async function openFerry(config: Config): Promise<Ferry> {
     },
     brakes: () => asked(() => queues.brakes()),
     async resume(target) {
-      assertTarget(config, target);
+      findTarget(target, config.targets);
       return asked(() => queues.resume(target));
     },
     async leftovers(place, signal = new AbortController().signal) {
@@ -127,19 +128,13 @@ export async function openFerry(config: Config): Promise<Ferry> {
   };
 }
 
-function assertTarget(config: Config, target: string): void {
-  if (config.targets.has(target)) return;
-  throw new FerryError('TARGET_UNKNOWN', `there is no target ${target}`);
-}
-
 async function janitorOf(
   config: Config,
   redis: Redis,
   place: string,
 ): Promise<{ deps: JanitorDeps; catalogs: readonly string[] | undefined }> {
-  const slash = place.indexOf('/');
-  const target = slash < 0 ? place : place.slice(0, slash);
-  assertTarget(config, target);
+  const { target, catalog } = splitPlace(place);
+  findTarget(target, config.targets);
   const queues = new QueueSet(redis);
   const installation = await asked(() => redis.get(INSTALLATION_KEY));
   return {
@@ -150,21 +145,8 @@ async function janitorOf(
       targets: [...config.targets.keys()],
       installation: installation ?? '',
     },
-    catalogs: slash < 0 ? undefined : [place.slice(slash + 1)],
+    catalogs: catalog === undefined ? undefined : [catalog],
   };
-}
-
-/** What Redis or BullMQ throw says that Redis is away, busy or broken; it is not the caller's fault. */
-async function asked<T>(question: () => Promise<T>): Promise<T> {
-  try {
-    return await question();
-  } catch (error) {
-    if (error instanceof FerryError) throw error;
-    const message = error instanceof Error ? error.message : String(error);
-    throw new FerryError('REDIS_UNAVAILABLE', `Redis did not answer as it should: ${message}`, {
-      cause: error,
-    });
-  }
 }
 
 /** The configured Redis, or the private one. `release` when a connection of one's own is open. */

@@ -84,18 +84,28 @@ async function locate(source: string, media: boolean): ReturnType<typeof locateI
   }
 }
 
+/** `TARGET` or `TARGET/CATALOG`. */
+export function splitPlace(place: string): { target: string; catalog: string | undefined } {
+  const slash = place.indexOf('/');
+  if (slash < 0) return { target: place, catalog: undefined };
+  return { target: place.slice(0, slash), catalog: place.slice(slash + 1) };
+}
+
+/** @throws FerryError TARGET_UNKNOWN naming those there are */
+export function findTarget(name: string, targets: ReadonlyMap<string, TargetConfig>): TargetConfig {
+  const target = targets.get(name);
+  if (target) return target;
+  const known = [...targets.keys()].join(', ') || 'none';
+  throw new FerryError('TARGET_UNKNOWN', `there is no target ${name}; configured are: ${known}`);
+}
+
 function placeOf(
   to: string,
   targets: ReadonlyMap<string, TargetConfig>,
 ): { target: string; catalog: string } {
-  const slash = to.indexOf('/');
-  const name = slash < 0 ? to : to.slice(0, slash);
-  const target = targets.get(name);
-  if (!target) {
-    const known = [...targets.keys()].join(', ') || 'none';
-    throw new FerryError('TARGET_UNKNOWN', `there is no target ${name}; configured are: ${known}`);
-  }
-  const catalog = slash < 0 ? target.catalog : to.slice(slash + 1);
+  const { target: name, catalog: named } = splitPlace(to);
+  const target = findTarget(name, targets);
+  const catalog = named ?? target.catalog;
   if (!catalog) {
     throw new FerryError('USAGE', `which catalog of ${name}?`, {
       hint: `Say --to ${name}/CATALOG, or give the target a default \`catalog\`.`,

@@ -1,7 +1,13 @@
 import { classify, FerryError } from '../errors.ts';
 import { isSameHref } from '../vcd/api.ts';
 import type { CatalogState } from '../vcd/catalog.ts';
-import { assertAlive, type EntityState, isUnderWay, type TaskState } from '../vcd/entity.ts';
+import {
+  assertAlive,
+  type EntityState,
+  endedByItself,
+  isUnderWay,
+  type TaskState,
+} from '../vcd/entity.ts';
 import type { OwnItem } from './job-data.ts';
 import { pause } from './retry.ts';
 import type { Upload } from './upload-deps.ts';
@@ -121,12 +127,6 @@ async function whyGone(upload: Upload, item: OwnItem, error: FerryError): Promis
   );
 }
 
-const ENDED_BY_ITSELF: ReadonlySet<string> = new Set([
-  'TRANSFER_EXPIRED',
-  'IMPORT_FAILED',
-  'QUOTA_EXCEEDED',
-]);
-
 /** What the upload's task failed by, as long as vCD remembers it. */
 async function failureOfTask({ deps, context }: Upload): Promise<FerryError | undefined> {
   const taskHref = deps.checkpoint.current.item?.taskHref;
@@ -137,7 +137,7 @@ async function failureOfTask({ deps, context }: Upload): Promise<FerryError | un
     return undefined;
   } catch (error) {
     const failure = classify(error);
-    if (ENDED_BY_ITSELF.has(failure.code)) return failure;
+    if (endedByItself(failure)) return failure;
     if (failure.kind === 'transient') throw failure;
     return undefined;
   }

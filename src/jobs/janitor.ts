@@ -1,8 +1,9 @@
 import { classify } from '../errors.ts';
-import { type CallContext, isSameHref, pathOf } from '../vcd/api.ts';
+import { type CallContext, pathOf } from '../vcd/api.ts';
 import type { VcdClient } from '../vcd/client.ts';
 import { isReady } from '../vcd/entity.ts';
 import { removeUnlessReady } from './clean-up.ts';
+import { isListed } from './follow.ts';
 import type { JobData } from './job-data.ts';
 import { findMark } from './mark.ts';
 import type { QueueSet } from './queue-set.ts';
@@ -68,8 +69,7 @@ export async function removeLeftover(
   const item = { itemHref: catalogItem, entityHref: entity, taskHref: null };
   for (;;) {
     try {
-      const { items } = await vcd.getCatalog(catalog, context);
-      if (!items.some(({ href }) => isSameHref(href, catalogItem))) return;
+      if (!(await isListed(removing, catalogItem))) return;
       if (await removeUnlessReady(removing, item)) return;
       await pause(500, context.signal);
     } catch (error) {

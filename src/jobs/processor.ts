@@ -1,5 +1,6 @@
 import { type Job, UnrecoverableError } from 'bullmq';
-import { classify, FerryError, isTargetFault } from '../errors.ts';
+import { classify, isTargetFault } from '../errors.ts';
+import { asked } from '../redis/asked.ts';
 import type { VcdClient } from '../vcd/client.ts';
 import type { Brakes } from './brakes.ts';
 import { ChunkSizer } from './chunks.ts';
@@ -100,7 +101,7 @@ export async function processJob(world: ProcessorWorld, run: Run): Promise<void>
     record.say('info', record.data.checkpoint.item ? 'goes on' : 'begins');
     if (await endUnbegun(ending)) return;
     const access = await world.access(record.data.request.target);
-    await tell(uploadOf(world, run, { record, meter, access }), ending, world);
+    await tell(uploadOf(world, run, { record, meter, access }), ending);
   } catch (error) {
     const failure = classify(lease.lost.aborted ? lease.lost.reason : error);
     // Whatever the job needs now, somebody else does it.
@@ -122,14 +123,10 @@ async function endUnbegun(ending: Ending): Promise<boolean> {
 }
 
 /** The upload, or what is left of one that has failed: its traces on the server. */
-async function tell(
-  upload: Upload,
-  ending: Ending,
-  { brakes }: Pick<ProcessorWorld, 'brakes'>,
-): Promise<void> {
+async function tell(upload: Upload, ending: Ending): Promise<void> {
   const { record, lease } = ending;
   if (!record.data.verdict) {
-    const result = await attempt(upload, ending, brakes);
+    const result = await attempt(upload, ending);
     if (result) return complete(ending, result);
   }
   const { verdict } = record.data;
@@ -148,8 +145,7 @@ async function tell(
 /** Undefined if the upload failed for good: then the verdict is stored before anything else. */
 async function attempt(
   upload: Upload,
-  { record, lease }: Ending,
-  brakes: Brakes,
+  { record, lease, brakes }: Ending,
 ): Promise<UploadResult | undefined> {
   const { signal } = upload.context;
   try {
@@ -180,18 +176,6 @@ function progressBefore(
     bytesResent: Math.max(last.bytesResent ?? 0, bytesResent),
     bytesLost,
   };
-}
-
-/** What Redis throws is not the job's fault. */
-async function ofRedis<T>(asking: Promise<T>): Promise<T> {
-  try {
-    return await asking;
-  } catch (error) {
-    if (error instanceof FerryError) throw error;
-    throw new FerryError('REDIS_UNAVAILABLE', `Redis did not answer: ${String(error)}`, {
-      cause: error,
-    });
-  }
 }
 
 function uploadOf(
@@ -238,12 +222,11 @@ function uploadOf(
       line,
       reservation: {
         async claim(catalogUrn) {
-          const claim = reservations.claim(catalogUrn, record.data, jobId);
-          const reserved = await ofRedis(claim);
+          const reserved = await asked(() => reservations.claim(catalogUrn, record.data, jobId));
           if (reserved !== record.data.checkpoint.reserved) record.noteCheckpoint({ reserved });
         },
-        isLiving: (id) => ofRedis(reservations.isLiving(id)),
-        isUnderWay: (id) => ofRedis(reservations.isUnderWay(id)),
+        isLiving: (id) => asked(() => reservations.isLiving(id)),
+        isUnderWay: (id) => asked(() => reservations.isUnderWay(id)),
       },
       chunks: new ChunkSizer(settings.chunkBytes),
       throttle: world.throttle,

@@ -2,6 +2,7 @@ import { classify, FerryError } from '../errors.ts';
 import type { OpenImage } from '../ovf/image.ts';
 import { isFolderGone } from '../source/local-file.ts';
 import { orAborted } from '../vcd/api.ts';
+import { endedByItself } from '../vcd/entity.ts';
 import { assertWithinBudget } from './budget.ts';
 import { hasAnother } from './claim-item.ts';
 import { cleanUp } from './clean-up.ts';
@@ -10,15 +11,12 @@ import type { OpenUpload, Upload, UploadResult } from './upload-deps.ts';
 import { uploadMedia } from './upload-media.ts';
 import { uploadPackage } from './upload-package.ts';
 
-/** What is left of the item is of no use any more. */
-const ENDED: ReadonlySet<string> = new Set(['TRANSFER_EXPIRED', 'IMPORT_FAILED', 'QUOTA_EXCEEDED']);
-
-/** What else is, if somebody has said that it should be tried again. */
+/** They leave an item that is of no use either, where somebody has said that it should be tried again. */
 const OVER: ReadonlySet<string> = new Set(['IMPORT_REJECTED', 'REMOVED_ON_SERVER']);
 
-function isToBeMadeAnew({ deps }: Upload, { code }: FerryError): boolean {
+function isToBeMadeAnew({ deps }: Upload, failure: FerryError): boolean {
   const { item, retried } = deps.checkpoint.current;
-  return item !== null && (ENDED.has(code) || (retried && OVER.has(code)));
+  return item !== null && (endedByItself(failure) || (retried && OVER.has(failure.code)));
 }
 
 /**

@@ -142,6 +142,14 @@ export function assertAlive(
   throw new FerryError(importErrorOf(error), `vCD did not import it: ${said}`, { facts });
 }
 
+/**
+ * Whether what `assertAlive` threw says that the upload came to nothing by itself: not by a person, and
+ * not by the package.
+ */
+export function endedByItself({ code }: FerryError): boolean {
+  return code === 'TRANSFER_EXPIRED' || code === 'IMPORT_FAILED' || code === 'QUOTA_EXCEEDED';
+}
+
 /** Only what vCD says of the package itself is final; hosts, datastores and vCenters recover. */
 function importErrorOf(
   error: VcdMessage | undefined,
