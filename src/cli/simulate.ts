@@ -1,16 +1,31 @@
 import { readFileSync } from 'node:fs';
 import { parse } from 'yaml';
-import { parseDuration, parseRate } from '../config/units.ts';
+import { parseDuration, parseRate, parseSize } from '../config/units.ts';
 import { FerryError } from '../errors.ts';
 import { type FaultRule, parseFaultRules } from '../simulator/faults.ts';
+import { releaseOf } from '../simulator/releases.ts';
 import { startSimulator } from '../simulator/server.ts';
+import type { SimulatorOptions } from '../simulator/world.ts';
 import { type GlobalOptions, printJson } from './output.ts';
 import { interruption, untilAborted } from './signals.ts';
 
 interface SimulateOptions extends GlobalOptions {
   readonly port: number;
   readonly store: string;
-  readonly api: string;
+  readonly release?: string;
+  readonly api?: string;
+  readonly legacyLogin: boolean;
+  readonly transferUrl?: string;
+  readonly storageProfile?: readonly string[];
+  readonly transferStore?: string;
+  readonly operationsPerUser: number;
+  readonly operationsPerOrg: number;
+  readonly templateLease?: string;
+  readonly importTimePerGb: string;
+  readonly importSlots: number;
+  readonly sessionIdle: string;
+  readonly sessionLifetime: string;
+  readonly transferIdle: string;
   readonly faults?: string;
   readonly rate?: string;
   readonly importTime: string;
@@ -34,8 +49,16 @@ export async function simulate(_args: string[], options: SimulateOptions): Promi
   const simulator = await startSimulator({
     port: options.port,
     store: options.store,
-    api: versions(options.api),
+    ...servedOf(options),
+    legacyLogin: options.legacyLogin,
+    ...(options.transferUrl === undefined ? {} : { transferUrl: options.transferUrl }),
+    ...limitsOf(options),
     importTimeMs: time('--import-time', options.importTime),
+    importMsPerGB: time('--import-time-per-gb', options.importTimePerGb),
+    importSlots: options.importSlots,
+    sessionIdleMs: time('--session-idle', options.sessionIdle),
+    sessionAbsoluteMs: time('--session-lifetime', options.sessionLifetime),
+    transferIdleMs: time('--transfer-idle', options.transferIdle),
     cancelTimeMs: time('--cancel-time', options.cancelTime),
     linkDelayMs: time('--link-delay', options.linkDelay),
     ...(bytesPerSecond === undefined ? {} : { rateBytesPerSecond: bytesPerSecond }),
@@ -49,6 +72,48 @@ export async function simulate(_args: string[], options: SimulateOptions): Promi
   await untilAborted(interrupt.signal);
   await simulator.close();
   return 0;
+}
+
+function servedOf({ release, api }: SimulateOptions): Pick<SimulatorOptions, 'release' | 'api'> {
+  try {
+    if (release !== undefined) releaseOf(release);
+  } catch (error) {
+    throw new FerryError('USAGE', `--release: ${(error as Error).message}`);
+  }
+  return {
+    ...(release === undefined ? {} : { release }),
+    ...(api === undefined ? {} : { api: versions(api) }),
+  };
+}
+
+function limitsOf(options: SimulateOptions): SimulatorOptions {
+  const { storageProfile, transferStore, templateLease } = options;
+  return {
+    operationsPerUser: options.operationsPerUser,
+    operationsPerOrg: options.operationsPerOrg,
+    ...(storageProfile === undefined
+      ? {}
+      : { storageProfiles: Object.fromEntries(storageProfile.map(profile)) }),
+    ...(transferStore === undefined
+      ? {}
+      : { transferStoreBytes: size('--transfer-store', transferStore) }),
+    ...(templateLease === undefined
+      ? {}
+      : { templateLeaseSeconds: time('--template-lease', templateLease) / 1000 }),
+  };
+}
+
+/** `NAME` or `NAME=SIZE`. */
+function profile(text: string): [name: string, bytes: number] {
+  const [name = '', limit] = text.split('=');
+  if (name === '') throw new FerryError('USAGE', `--storage-profile: "${text}" has no name`);
+  return [name, limit === undefined ? 0 : size('--storage-profile', limit)];
+}
+
+function size(option: string, text: string): number {
+  const bytes = parseSize(text);
+  if (bytes !== undefined) return bytes;
+  throw new FerryError('USAGE', `${option}: "${text}" is not a size like 50GB`);
 }
 
 function versions(text: string): string[] {

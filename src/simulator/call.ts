@@ -10,6 +10,8 @@ export interface Call {
   readonly world: World;
   readonly session: Session;
   readonly version: string;
+  /** Without its query. */
+  readonly path: string;
   /** What the route's expression captured. */
   readonly params: readonly string[];
   /** The part after `?`, not decoded: the query service has rules of its own. */
@@ -27,6 +29,7 @@ export interface Reply {
   /** The `…` of `application/vnd.vmware.vcloud.…+xml`. */
   readonly type?: string;
   readonly json?: unknown;
+  readonly html?: string;
   readonly headers?: Readonly<Record<string, string>>;
 }
 

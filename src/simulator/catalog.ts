@@ -1,20 +1,23 @@
 import { randomUUID } from 'node:crypto';
+import { assertMayAdd, assertMayEdit, findCatalog, findItem, mayAdd, mayEdit } from './access.ts';
 import { type Call, contentType, type Reply, type Route } from './call.ts';
-import { entityReference } from './entity.ts';
-import { ApiError, badRequest, forbidden } from './errors.ts';
+import { ApiError, badRequest } from './errors.ts';
+import { addFile } from './files.ts';
 import {
   assertIdle,
+  assertName,
   type Catalog,
   type Entity,
-  findItem,
   type Item,
+  itemNamed,
   newTask,
   renameItem,
 } from './model.ts';
-import { visibleOrgs } from './organization.ts';
-import { createSink } from './storage.ts';
-import { attributeOf, childText, parseRequest } from './validate.ts';
-import type { World } from './world.ts';
+import { entityReference } from './parts.ts';
+import { pull } from './pull.ts';
+import { attributeOf, childElements, childText, parseRequest } from './validate.ts';
+import { assertRoom, profileFor } from './vdc.ts';
+import { atLeast } from './versions.ts';
 import { element, link, type Markup, mime, VCLOUD } from './xml.ts';
 
 export const catalogRoutes: readonly Route[] = [
@@ -25,26 +28,18 @@ export const catalogRoutes: readonly Route[] = [
   { method: 'DELETE', path: /^\/api\/catalogItem\/([^/?]+)$/, handle: deleteItem },
 ];
 
-function findCatalog({ world, session, params }: Call): Catalog {
-  const catalog = world.catalog(params[0] ?? '');
-  if (!catalog || !visibleOrgs(world.orgs, session.org).includes(catalog.org)) {
-    throw forbidden('catalog');
-  }
-  return catalog;
-}
-
 function getCatalog(call: Call): Reply {
   const catalog = findCatalog(call);
   const { base } = call.world;
   const href = `${base}/api/catalog/${catalog.id}`;
-  const add = catalog.writable
+  // Uploading to a catalog came with 5.5; before, one uploads to a vDC.
+  const uploads = atLeast(call.version, '5.5')
     ? [
         link('add', `${href}/action/upload`, 'media'),
         link('add', `${href}/action/upload`, 'uploadVAppTemplateParams'),
-        link('add', `${href}/catalogItems`, 'catalogItem'),
-        link('copy', `${href}/action/copy`, 'copyOrMoveCatalogItemParams'),
       ]
     : [];
+  const add = mayAdd(call.session, catalog) ? uploads : [];
   return {
     status: 200,
     type: 'catalog',
@@ -72,7 +67,7 @@ function getCatalog(call: Call): Reply {
           }),
         ),
       ),
-      element('IsPublished', {}, String(!catalog.writable)),
+      element('IsPublished', {}, String(catalog.kind === 'read-only')),
       element('DateCreated', {}, catalog.created.toISOString()),
       element('VersionNumber', {}, '1'),
     ),
@@ -81,50 +76,89 @@ function getCatalog(call: Call): Reply {
 
 /** Both kinds are created by the same address; the content type tells them apart. */
 function upload(call: Call): Reply {
+  if (!atLeast(call.version, '5.5')) throw new ApiError(404, undefined, 'came with 5.5');
   const catalog = findCatalog(call);
-  if (!catalog.writable) throw forbidden('Add to catalog');
+  assertMayAdd(call, catalog);
   const type = contentType(call.headers);
   if (type === mime('uploadVAppTemplateParams').toLowerCase()) return uploadTemplate(call, catalog);
   if (type === mime('media').toLowerCase()) return uploadMedia(call, catalog);
   throw new ApiError(415, 'UNSUPPORTED_MEDIA_TYPE', `Unsupported content type: ${type}`);
 }
 
+/** As an administrator limits them; queued ones count, too. @throws ApiError 400 */
+function assertOperations({ world, session: { user, org } }: Call): void {
+  const { operationsPerUser, operationsPerOrg } = world.options;
+  const ofOrg = world.openOperations((task) => task.org === org);
+  const ofUser = world.openOperations((task) => task.org === org && task.user === user);
+  const exceeded = (what: string): ApiError =>
+    new ApiError(
+      400,
+      'OPERATION_LIMITS_EXCEEDED',
+      `The maximum number of simultaneous operations for ${what} has been reached.`,
+    );
+  if (operationsPerUser > 0 && ofUser >= operationsPerUser) {
+    throw exceeded(`user "${user}" on organization "${org}"`);
+  }
+  if (operationsPerOrg > 0 && ofOrg >= operationsPerOrg) {
+    throw exceeded(`organization "${org}"`);
+  }
+}
+
 function uploadTemplate(call: Call, catalog: Catalog): Reply {
   const params = parseRequest(call.body, 'UploadVAppTemplateParams');
-  if (attributeOf(params, 'sourceHref')) {
-    throw new ApiError(501, 'NOT_IMPLEMENTED', 'The simulator does not pull from sourceHref.');
-  }
-  const entity = newEntity(call, 'vAppTemplate', {
+  const source = attributeOf(params, 'sourceHref');
+  const entity = newEntity(call, catalog, {
+    kind: 'vAppTemplate',
+    profileHref: profileOf(params),
     manifestRequired: attributeOf(params, 'manifestRequired') === 'true',
   });
+  const { reply, item } = created(call, catalog, params, entity);
   addFile(call.world, entity, 'descriptor.ovf', undefined, true);
-  return created(call, catalog, params, entity);
+  if (source !== undefined) void pull(call.world, item, source);
+  return reply;
 }
 
 function uploadMedia(call: Call, catalog: Catalog): Reply {
   const media = parseRequest(call.body, 'Media');
   const size = Number(attributeOf(media, 'size'));
-  if (size < 0) throw badRequest('Bad request\n - size must not be negative');
+  if (!Number.isSafeInteger(size) || size < 0) throw badRequest('Bad request\n - Invalid size');
   const operationKey = attributeOf(media, 'operationKey');
   // The same key again means the same operation: it is not done twice.
   const done = catalog.items.find(
     ({ entity: { operationKey: key } }) => key && key === operationKey,
   );
-  if (done) return { status: 201, type: 'catalogItem', xml: itemElement(call.world, done) };
+  if (done) return { status: 201, type: 'catalogItem', xml: itemElement(call, done) };
   const imageType = attributeOf(media, 'imageType');
-  const entity = newEntity(call, 'media', {
-    imageType: imageType === 'iso' ? 'iso' : (imageType ?? 'other'),
+  const entity = newEntity(call, catalog, {
+    kind: 'media',
+    profileHref: profileOf(media),
+    // Whatever else is said (guide, "Upload a Media Image").
+    imageType: imageType === 'iso' ? 'iso' : 'other',
     ...(operationKey === undefined ? {} : { operationKey }),
   });
+  assertRoom(call.world, entity.profile, size); // a size that is known is judged at once
+  const { reply } = created(call, catalog, media, entity);
   addFile(call.world, entity, 'file', size);
-  return created(call, catalog, media, entity);
+  return reply;
+}
+
+function profileOf(request: Parameters<typeof attributeOf>[0]): string | undefined {
+  const [profile] = childElements(request, 'VdcStorageProfile');
+  return profile && attributeOf(profile, 'href');
 }
 
 function newEntity(
   { session, world }: Call,
-  kind: Entity['kind'],
-  more: { manifestRequired?: boolean; imageType?: string; operationKey?: string },
+  catalog: Catalog,
+  more: {
+    kind: Entity['kind'];
+    profileHref: string | undefined;
+    manifestRequired?: boolean;
+    imageType?: string;
+    operationKey?: string;
+  },
 ): Entity {
+  const { kind } = more;
   const entity: Entity = {
     kind,
     id: kind === 'media' ? randomUUID() : `vappTemplate-${randomUUID()}`,
@@ -137,56 +171,30 @@ function newEntity(
     files: [],
     received: [],
     metadata: new Map(),
+    profile: profileFor(world, catalog.org, more.profileHref),
+    leaseSeconds: catalog.org.templateLeaseSeconds,
     task: newTask(
       kind === 'media' ? 'vdcUploadMedia' : 'vdcUploadOvfContents',
       kind === 'media' ? 'Importing media' : 'Importing Virtual Application Template',
-      session.user,
+      session,
     ),
   };
   world.touchTransfer(entity);
   return entity;
 }
 
-/** Puts a file on the list of those that the server waits for. */
-export function addFile(
-  world: World,
-  entity: Entity,
-  name: string,
-  size: number | undefined,
-  keep = false,
-): void {
-  const file = {
-    name,
-    size,
-    key: randomUUID(),
-    sink: createSink({
-      store: world.options.store,
-      entityId: entity.id,
-      name,
-      algorithms: entity.manifestRequired ? ['sha1', 'sha256', 'sha512'] : ['sha256'],
-      keep,
-    }),
-    complete: false,
-    ranges: [],
-    history: [],
-  };
-  entity.files.push(file);
-  entity.received.push(file);
-}
-
 function created(
-  { world }: Call,
+  call: Call,
   catalog: Catalog,
   params: Parameters<typeof attributeOf>[0],
   entity: Entity,
-): Reply {
+): { reply: Reply; item: Item } {
   const name = (attributeOf(params, 'name') ?? '').trim();
-  if (name === '' || name.length > 128) {
-    throw badRequest('Bad request\n - name must have 1 to 128 characters');
-  }
-  if (findItem(catalog, name)) {
+  assertName(name);
+  if (itemNamed(catalog, name)) {
     throw new ApiError(400, 'DUPLICATE_NAME', `The VCD entity ${name} already exists.`);
   }
+  assertOperations(call);
   const item: Item = {
     id: randomUUID(),
     catalog,
@@ -194,12 +202,13 @@ function created(
     name,
     description: childText(params, 'Description') ?? '',
     entity,
+    metadata: new Map(),
   };
   catalog.items.push(item);
-  return { status: 201, type: 'catalogItem', xml: itemElement(world, item) };
+  return { item, reply: { status: 201, type: 'catalogItem', xml: itemElement(call, item) } };
 }
 
-function itemElement(world: World, item: Item): Markup {
+function itemElement({ world, session }: Call, item: Item): Markup {
   const href = `${world.base}/api/catalogItem/${item.id}`;
   return element(
     'CatalogItem',
@@ -213,8 +222,7 @@ function itemElement(world: World, item: Item): Markup {
     },
     link('up', `${world.base}/api/catalog/${item.catalog.id}`, 'catalog'),
     link('down', `${href}/metadata`, 'metadata'),
-    link('edit', href, 'catalogItem'),
-    link('remove', href),
+    ...(mayEdit(session, item) ? [link('edit', href, 'catalogItem'), link('remove', href)] : []),
     element('Description', {}, item.description),
     entityReference(world, item),
     element('DateCreated', {}, item.created.toISOString()),
@@ -222,29 +230,23 @@ function itemElement(world: World, item: Item): Markup {
   );
 }
 
-function findOwnItem({ world, session, params }: Call): Item {
-  const item = world.item(params[0] ?? '');
-  if (!item || !visibleOrgs(world.orgs, session.org).includes(item.catalog.org)) {
-    throw forbidden('catalogItem');
-  }
-  return item;
-}
-
 function getItem(call: Call): Reply {
-  const item = findOwnItem(call);
-  return { status: 200, type: 'catalogItem', xml: itemElement(call.world, item) };
+  const item = findItem(call);
+  return { status: 200, type: 'catalogItem', xml: itemElement(call, item) };
 }
 
 function editItem(call: Call): Reply {
-  const item = findOwnItem(call);
+  const item = findItem(call);
+  assertMayEdit(call, item);
   const edited = parseRequest(call.body, 'CatalogItem');
   renameItem(item, attributeOf(edited, 'name') ?? item.name);
   item.description = childText(edited, 'Description') ?? '';
-  return { status: 200, type: 'catalogItem', xml: itemElement(call.world, item) };
+  return { status: 200, type: 'catalogItem', xml: itemElement(call, item) };
 }
 
 function deleteItem(call: Call): Reply {
-  const item = findOwnItem(call);
+  const item = findItem(call);
+  assertMayEdit(call, item);
   assertIdle(item);
   call.world.remove(item);
   return { status: 204 };

@@ -1,11 +1,12 @@
-import { randomUUID } from 'node:crypto';
+import { assertMayEdit, findByEntity, mayEdit } from './access.ts';
 import type { Call, Reply, Route } from './call.ts';
-import { forbidden } from './errors.ts';
+import { downloadParts } from './download.ts';
 import type { FaultAction } from './faults.ts';
-import { assertIdle, type Item, renameItem, type Task, type TransferFile } from './model.ts';
-import { visibleOrgs } from './organization.ts';
+import { leaseElement } from './lease.ts';
+import { assertIdle, type Item, renameItem, type TransferFile } from './model.ts';
+import { doneTask, entityHref, taskElement } from './parts.ts';
 import { attributeOf, childText, parseRequest } from './validate.ts';
-import type { World } from './world.ts';
+import { profileReference } from './vdc.ts';
 import { element, link, type Markup, mime, OVF, VCLOUD } from './xml.ts';
 
 /** vApp templates and media: what a catalog item stands for. */
@@ -15,28 +16,8 @@ export const entityRoutes: readonly Route[] = [
   { method: 'DELETE', path: /^\/api\/(?:vAppTemplate|media)\/([^/]+)$/, handle: deleteEntity },
 ];
 
-export function entityHref(world: World, { entity }: Item): string {
-  return `${world.base}/api/${entity.kind}/${entity.id}`;
-}
-
-export function entityReference(world: World, item: Item): Markup {
-  return element('Entity', {
-    href: entityHref(world, item),
-    type: mime(item.entity.kind),
-    name: item.name,
-  });
-}
-
-export function findOwn({ world, session, params }: Call): Item {
-  const item = world.itemOfEntity(params[0] ?? '');
-  if (!item || !visibleOrgs(world.orgs, session.org).includes(item.catalog.org)) {
-    throw forbidden('entity');
-  }
-  return item;
-}
-
 function getEntity(call: Call): Reply {
-  const item = findOwn(call);
+  const item = findByEntity(call);
   call.world.expireIdleTransfer(item.entity);
   const { entity } = item;
   const xml = entity.kind === 'media' ? mediaElement(call, item) : templateElement(call, item);
@@ -53,7 +34,7 @@ function templateElement(call: Call, item: Item): Markup {
       'xmlns:ovf': OVF,
       ovfDescriptorUploaded: entity.descriptorUploaded,
       goldMaster: false,
-      status: entity.status,
+      status: call.fault?.showStatus ?? entity.status,
       name: item.name,
       id: `urn:vcloud:vapptemplate:${entity.id.replace('vappTemplate-', '')}`,
       href: entityHref(world, item),
@@ -62,6 +43,8 @@ function templateElement(call: Call, item: Item): Markup {
     ...commonParts(call, item),
     ownerElement(entity.owner),
     element('Children'),
+    leaseElement(world, item),
+    entity.profile && element('DefaultStorageProfile', {}, entity.profile.name),
     element('DateCreated', {}, item.created.toISOString()),
   );
 }
@@ -75,7 +58,7 @@ function mediaElement(call: Call, item: Item): Markup {
       xmlns: VCLOUD,
       imageType: entity.imageType,
       size: entity.received[0]?.size ?? 0,
-      status: entity.status,
+      status: call.fault?.showStatus ?? entity.status,
       name: item.name,
       id: `urn:vcloud:media:${entity.id}`,
       href: entityHref(world, item),
@@ -83,37 +66,45 @@ function mediaElement(call: Call, item: Item): Markup {
     },
     ...commonParts(call, item),
     ownerElement(entity.owner),
+    profileReference(world, entity),
   );
 }
 
 /** Link, Description, Tasks, Files: in the order of the schema. */
-function commonParts(call: Call, item: Item): Markup[] {
+function commonParts(call: Call, item: Item): (Markup | undefined)[] {
   const { entity } = item;
-  const { world } = call;
+  const { world, session } = call;
   const href = entityHref(world, item);
-  const parts = [
+  const { links, files } = downloadParts(world, item);
+  // Whoever has such an address can write to the item.
+  const uploads = entity.files.map((file) => fileElement(call, file, mayEdit(session, item)));
+  const listed = [...uploads, ...files];
+  if (call.fault?.reverseFiles) listed.reverse();
+  return [
     link('up', `${world.base}/api/catalogItem/${item.id}`, 'catalogItem'),
-    link('edit', href, entity.kind),
-    link('remove', href),
+    ...(mayEdit(session, item) ? [link('edit', href, entity.kind), link('remove', href)] : []),
+    ...links,
     element('Description', {}, item.description),
+    entity.task.status === 'success'
+      ? undefined
+      : element('Tasks', {}, taskElement(call, item, entity.task)),
+    listed.length > 0 ? element('Files', {}, ...listed) : undefined,
   ];
-  if (entity.task.status !== 'success') {
-    parts.push(element('Tasks', {}, taskElement(world, item, entity.task)));
-  }
-  if (entity.files.length > 0) {
-    parts.push(element('Files', {}, ...entity.files.map((file) => fileElement(call, file))));
-  }
-  return parts;
 }
 
-function fileElement({ world, fault }: Call, file: TransferFile): Markup {
+function fileElement({ world, fault }: Call, file: TransferFile, isWritable: boolean): Markup {
   const size = file.size ?? (file.complete ? file.sink.stored : undefined);
   // Before it is sent, the descriptor's size is not known; a file's without ovf:size is -1.
   const shown = size ?? (file.name === 'descriptor.ovf' ? undefined : -1);
   return element(
     'File',
     { size: shown, bytesTransferred: shownCount(file, fault), name: file.name },
-    link('upload:default', `${world.base}/transfer/${file.key}/${encodeURIComponent(file.name)}`),
+    isWritable
+      ? link(
+          'upload:default',
+          `${world.transferBase}/transfer/${file.key}/${encodeURIComponent(file.name)}`,
+        )
+      : undefined,
   );
 }
 
@@ -140,43 +131,10 @@ function ownerElement(user: string): Markup {
   );
 }
 
-export function taskElement(world: World, item: Item, task: Task): Markup {
-  const href = `${world.base}/api/task/${task.id}`;
-  return element(
-    'Task',
-    {
-      xmlns: VCLOUD,
-      status: task.status,
-      startTime: task.start.toISOString(),
-      endTime: task.end?.toISOString(),
-      operationName: task.operationName,
-      operation: `${task.operation} ${item.name}`,
-      name: 'task',
-      id: `urn:vcloud:task:${task.id}`,
-      href,
-      type: mime('task'),
-    },
-    task.status === 'running' ? link('task:cancel', `${href}/action/cancel`) : undefined,
-    element('Owner', {
-      href: entityHref(world, item),
-      name: item.name,
-      type: mime(item.entity.kind),
-    }),
-    task.error
-      ? element('Error', {
-          majorErrorCode: task.error.majorCode,
-          minorErrorCode: task.error.minorCode,
-          message: `[ ${randomUUID()} ] ${task.error.message}`,
-        })
-      : undefined,
-    element('User', { href: `${world.base}/api/admin/user/1`, name: task.user }),
-    element('Progress', {}, String(task.progress)),
-  );
-}
-
 /** Name and description are what an edit may change; both go over to the catalog item. */
 function editEntity(call: Call): Reply {
-  const item = findOwn(call);
+  const item = findByEntity(call);
+  assertMayEdit(call, item);
   const root = item.entity.kind === 'media' ? 'Media' : 'VAppTemplate';
   const edited = parseRequest(call.body, root);
   renameItem(item, attributeOf(edited, 'name') ?? item.name);
@@ -185,25 +143,9 @@ function editEntity(call: Call): Reply {
 }
 
 function deleteEntity(call: Call): Reply {
-  const item = findOwn(call);
+  const item = findByEntity(call);
+  assertMayEdit(call, item);
   assertIdle(item);
   call.world.remove(item);
   return doneTask(call, item, 'vdcDeleteTemplate', 'Deleting');
-}
-
-/** Quick work is answered with a task that has ended already. */
-export function doneTask(call: Call, item: Item, operationName: string, operation: string): Reply {
-  const now = new Date();
-  const task: Task = {
-    id: randomUUID(),
-    operationName,
-    operation,
-    start: now,
-    end: now,
-    user: call.session.user,
-    status: 'success',
-    progress: 100,
-  };
-  call.world.finishedTasks.set(task.id, { item, task });
-  return { status: 202, type: 'task', xml: taskElement(call.world, item, task) };
 }

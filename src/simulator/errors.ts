@@ -17,9 +17,13 @@ export function badRequest(message: string): ApiError {
 
 /** What vCD says of objects that do not exist as of those that one may not see: 403, never 404. */
 export function forbidden(what: string): ApiError {
+  return missingRight('Base', what);
+}
+
+export function missingRight(right: string, what: string): ApiError {
   return new ApiError(
     403,
     'ACCESS_TO_RESOURCE_IS_FORBIDDEN',
-    `Either you need some or all of the following rights [Base] to perform operations [${what}] or the target entity is invalid.`,
+    `Either you need some or all of the following rights [${right}] to perform operations [${what}] or the target entity is invalid.`,
   );
 }

@@ -17,6 +17,8 @@ const ActionSchema = z.strictObject({
   stallAfterBytes: bytes.optional(),
   /** Read the body this slowly. */
   bytesPerSecond: z.number().min(1).optional(),
+  /** Store other bytes than arrived, as a broken proxy does. */
+  damage: z.literal(true).optional(),
   /** Answer as if all were well, but keep only this many bytes of the body. */
   storeAtMost: bytes.optional(),
   /**
@@ -38,6 +40,12 @@ const ActionSchema = z.strictObject({
   counterOffset: z.number().int().optional(),
   /** Cut this and every other connection for so long. */
   outageMs: milliseconds.optional(),
+  /** Show this status of an entity, as where it lags behind its task. */
+  showStatus: z.number().int().optional(),
+  /** Show a task that has failed without saying why. */
+  hideError: z.literal(true).optional(),
+  /** List an entity's files in the reverse order. */
+  reverseFiles: z.literal(true).optional(),
   /** Let the import of what the request belongs to fail by this. */
   failImport: z
     .strictObject({ majorCode: z.number().int(), minorCode: z.string(), message: z.string() })

@@ -6,8 +6,13 @@ export interface SeenItem {
   readonly name: string;
   readonly description: string;
   readonly catalog: string;
+  readonly org: string;
   readonly kind: 'vAppTemplate' | 'media';
   readonly status: number;
+  readonly imageType: string | null;
+  readonly storageProfile: string | null;
+  /** ISO 8601; null for never. */
+  readonly leaseEnds: string | null;
   readonly metadata: Readonly<Record<string, string>>;
   readonly files: readonly SeenFile[];
 }
@@ -30,8 +35,12 @@ export function seenItems(world: World): SeenItem[] {
     name: item.name,
     description: item.description,
     catalog: item.catalog.name,
+    org: item.catalog.org.name,
     kind: item.entity.kind,
     status: item.entity.status,
+    imageType: item.entity.imageType ?? null,
+    storageProfile: item.entity.profile?.name ?? null,
+    leaseEnds: item.entity.leaseEnds?.toISOString() ?? null,
     metadata: Object.fromEntries(
       [...item.entity.metadata].map(([key, { text }]) => [key, text] as const),
     ),

@@ -1,86 +1,127 @@
+import { assertMayEdit, findByEntity, findItem } from './access.ts';
 import type { Call, Reply, Route } from './call.ts';
-import { doneTask, entityHref, findOwn } from './entity.ts';
-import { forbidden } from './errors.ts';
-import type { Item } from './model.ts';
+import { badRequest, forbidden } from './errors.ts';
+import type { Item, Note } from './model.ts';
+import { doneTask, entityHref } from './parts.ts';
 import { childElements, childText, parseRequest, type RequestElement } from './validate.ts';
 import { element, link, type Markup, mime, VCLOUD } from './xml.ts';
 
-const PATH = '/api/(?:vAppTemplate|media)/([^/]+)/metadata';
+const PATH = '/api/(?:vAppTemplate|media|catalogItem)/([^/]+)/metadata';
+const KEY = `${PATH}(?:/(SYSTEM|GENERAL))?/([^/]+)`;
 
-/** Notes on templates and media: keys of the general domain, with typed values. */
+/** Notes on templates, media and, apart from those, on catalog items: with typed values. */
 export const metadataRoutes: readonly Route[] = [
   { method: 'GET', path: new RegExp(`^${PATH}$`), handle: getMetadata },
   { method: 'POST', path: new RegExp(`^${PATH}$`), handle: addMetadata },
-  { method: 'GET', path: new RegExp(`^${PATH}/([^/]+)$`), handle: getValue },
-  { method: 'PUT', path: new RegExp(`^${PATH}/([^/]+)$`), handle: putValue },
-  { method: 'DELETE', path: new RegExp(`^${PATH}/([^/]+)$`), handle: deleteValue },
+  { method: 'GET', path: new RegExp(`^${KEY}$`), handle: getValue },
+  { method: 'PUT', path: new RegExp(`^${KEY}$`), handle: putValue },
+  { method: 'DELETE', path: new RegExp(`^${KEY}$`), handle: deleteValue },
 ];
 
 const XSI = 'http://www.w3.org/2001/XMLSchema-instance';
+const LONGEST_KEY = 256;
+
+/** What is noted on: an item, or what it stands for. */
+interface Noted {
+  readonly item: Item;
+  readonly notes: Map<string, Note>;
+  readonly href: string;
+}
+
+function findNoted(call: Call): Noted {
+  const { base } = call.world;
+  if (call.path.startsWith('/api/catalogItem/')) {
+    const item = findItem(call);
+    return { item, notes: item.metadata, href: `${base}/api/catalogItem/${item.id}` };
+  }
+  const item = findByEntity(call);
+  return { item, notes: item.entity.metadata, href: entityHref(call.world, item) };
+}
 
 function getMetadata(call: Call): Reply {
-  const item = findOwn(call);
-  const href = `${entityHref(call.world, item)}/metadata`;
-  const entries = [...item.entity.metadata].map(([key, value]) =>
+  const { item, notes, href } = findNoted(call);
+  const entries = [...notes].map(([key, note]) =>
     element(
       'MetadataEntry',
-      { type: mime('metadata.value'), href: `${href}/${encodeURIComponent(key)}` },
+      { type: mime('metadata.value'), href: `${href}/metadata/${encodeURIComponent(key)}` },
+      domainElement(note),
       element('Key', {}, key),
-      element('TypedValue', { 'xsi:type': value.type }, element('Value', {}, value.text)),
+      typedElement(note),
     ),
   );
+  const isItem = call.path.startsWith('/api/catalogItem/');
   const xml = element(
     'Metadata',
-    { xmlns: VCLOUD, 'xmlns:xsi': XSI, type: mime('metadata'), href },
-    link('up', entityHref(call.world, item), item.entity.kind),
+    { xmlns: VCLOUD, 'xmlns:xsi': XSI, type: mime('metadata'), href: `${href}/metadata` },
+    link('up', href, isItem ? 'catalogItem' : item.entity.kind),
     ...entries,
   );
   return { status: 200, type: 'metadata', xml };
 }
 
+/** Only what is not of the general domain says so. */
+function domainElement({ domain }: Note): Markup | undefined {
+  return domain === 'SYSTEM' ? element('Domain', { visibility: 'READONLY' }, domain) : undefined;
+}
+
+function typedElement({ type, text }: Note): Markup {
+  return element('TypedValue', { 'xsi:type': type }, element('Value', {}, text));
+}
+
 /** Adds to what is there. */
 function addMetadata(call: Call): Reply {
-  const item = findOwn(call);
+  const { item, notes } = findNoted(call);
+  assertMayEdit(call, item);
   const root = parseRequest(call.body, 'Metadata');
   for (const entry of childElements(root, 'MetadataEntry')) {
-    note(item, childText(entry, 'Key') ?? '', childElements(entry, 'TypedValue')[0]);
+    const key = childText(entry, 'Key') ?? '';
+    notes.set(checked(key), noteOf(entry, childText(entry, 'Domain')));
   }
   return doneTask(call, item, 'metadataUpdate', 'Updating metadata for');
 }
 
 function keyOf({ params }: Call): string {
-  return decodeURIComponent(params[1] ?? '');
+  return decodeURIComponent(params[2] ?? '');
+}
+
+/** @throws ApiError 400 */
+function checked(key: string): string {
+  if (key !== '' && key.length <= LONGEST_KEY) return key;
+  throw badRequest(`Bad request\n - A key has 1 to ${LONGEST_KEY} characters`);
 }
 
 function getValue(call: Call): Reply {
-  const value = findOwn(call).entity.metadata.get(keyOf(call));
-  if (!value) throw forbidden('metadata');
-  return { status: 200, type: 'metadata.value', xml: valueElement(value) };
-}
-
-function valueElement(value: { readonly type: string; readonly text: string }): Markup {
-  return element(
+  const note = findNoted(call).notes.get(keyOf(call));
+  if (!note) throw forbidden('metadata');
+  const xml = element(
     'MetadataValue',
     { xmlns: VCLOUD, 'xmlns:xsi': XSI, type: mime('metadata.value') },
-    element('TypedValue', { 'xsi:type': value.type }, element('Value', {}, value.text)),
+    domainElement(note),
+    typedElement(note),
   );
+  return { status: 200, type: 'metadata.value', xml };
 }
 
 function putValue(call: Call): Reply {
-  const item = findOwn(call);
+  const { item, notes } = findNoted(call);
+  assertMayEdit(call, item);
   const root = parseRequest(call.body, 'MetadataValue');
-  note(item, keyOf(call), childElements(root, 'TypedValue')[0]);
+  const domain = call.params[1] ?? childText(root, 'Domain');
+  notes.set(checked(keyOf(call)), noteOf(root, domain));
   return doneTask(call, item, 'metadataUpdate', 'Updating metadata for');
 }
 
 function deleteValue(call: Call): Reply {
-  const item = findOwn(call);
-  if (!item.entity.metadata.delete(keyOf(call))) throw forbidden('metadata');
+  const { item, notes } = findNoted(call);
+  assertMayEdit(call, item);
+  if (!notes.delete(keyOf(call))) throw forbidden('metadata');
   return doneTask(call, item, 'metadataDelete', 'Deleting metadata for');
 }
 
-function note({ entity }: Item, key: string, typed: RequestElement | undefined): void {
-  const type = typed?.attr('type')?.value() ?? 'MetadataStringValue';
+function noteOf(parent: RequestElement, domain: string | undefined): Note {
+  const [typed] = childElements(parent, 'TypedValue');
+  // Its prefix is the client's own.
+  const type = typed?.attr('type')?.value().replace(/^.*:/, '') ?? 'MetadataStringValue';
   const text = typed ? (childText(typed, 'Value') ?? '') : '';
-  entity.metadata.set(key, { type, text });
+  return { type, text, domain: domain === 'SYSTEM' ? 'SYSTEM' : 'GENERAL' };
 }

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { ApiError } from './errors.ts';
+import { ApiError, badRequest } from './errors.ts';
 import type { Sink } from './storage.ts';
 
 /** What the simulator holds. Plain objects; the rules are in the resources' files. */
@@ -7,14 +7,35 @@ export interface Organization {
   readonly id: string;
   readonly name: string;
   readonly catalogs: Catalog[];
+  /** The provider's own has none. */
+  readonly vdc: Vdc | undefined;
+  /** Seconds after which a template is removed; 0 for never. */
+  readonly templateLeaseSeconds: number;
+}
+
+/** A virtual data centre: whose storage holds the catalogs' items. */
+export interface Vdc {
+  readonly id: string;
+  readonly name: string;
+  readonly profiles: readonly StorageProfile[];
+}
+
+export interface StorageProfile {
+  readonly id: string;
+  readonly name: string;
+  /** Bytes; 0 for no limit. */
+  limitBytes: number;
+  readonly isDefault: boolean;
 }
 
 export interface Catalog {
   readonly id: string;
   readonly name: string;
   readonly org: Organization;
-  /** False for subscribed and read-only catalogs: they have no add links. */
-  readonly writable: boolean;
+  /** Read-only and subscribed ones have no add links. */
+  readonly kind: 'local' | 'read-only' | 'subscribed';
+  /** Names of other organisations that may read it. */
+  readonly sharedWith: readonly string[];
   readonly created: Date;
   readonly items: Item[];
 }
@@ -26,6 +47,15 @@ export interface Item {
   name: string;
   description: string;
   readonly entity: Entity;
+  /** Its own, besides its entity's. */
+  readonly metadata: Map<string, Note>;
+}
+
+/** A metadata value; `type` is its XML type. */
+export interface Note {
+  readonly type: string;
+  readonly text: string;
+  readonly domain: 'GENERAL' | 'SYSTEM';
 }
 
 export interface Entity {
@@ -42,10 +72,17 @@ export interface Entity {
   /** Kept for `/_simulator/items` after the transfer. */
   received: TransferFile[];
   readonly task: Task;
-  /** By key; `type` is the value's XML type. */
-  readonly metadata: Map<string, { readonly type: string; readonly text: string }>;
+  /** By key. */
+  readonly metadata: Map<string, Note>;
   /** What its import will fail by. */
   importFault?: TaskError;
+  /** What holds it. */
+  readonly profile: StorageProfile | undefined;
+  /** Seconds that a template is kept for; 0 for ever. */
+  leaseSeconds: number;
+  leaseEnds?: Date;
+  /** The secret part of the URLs by which it may be fetched, while that is enabled. */
+  downloadKey?: string;
 }
 
 interface TaskError {
@@ -88,31 +125,56 @@ export interface Task {
   readonly start: Date;
   readonly user: string;
   status: 'queued' | 'preRunning' | 'running' | 'success' | 'error' | 'canceled';
+  /** Whose operation limit it counts against. */
+  readonly org: string;
   progress: number;
   end?: Date;
   error?: TaskError;
 }
 
-export function newTask(operationName: string, operation: string, user: string): Task {
+export function newTask(
+  operationName: string,
+  operation: string,
+  { user, org }: Pick<Task, 'user' | 'org'>,
+): Task {
   return {
     id: randomUUID(),
     operationName,
     operation,
     start: new Date(),
     user,
+    org,
     status: 'running',
     progress: 1,
   };
 }
 
+/** True until it has ended, one way or another. */
+export function isOpen({ status }: Task): boolean {
+  return status === 'queued' || status === 'preRunning' || status === 'running';
+}
+
+/** Bytes that an item takes of its storage profile. */
+export function sizeOf({ received, kind }: Entity): number {
+  const files = kind === 'media' ? received : received.slice(1);
+  return files.reduce((sum, { sink }) => sum + sink.stored, 0);
+}
+
 /** The names of one catalog are unique over templates and media alike. */
-export function findItem(catalog: Catalog, name: string): Item | undefined {
+export function itemNamed(catalog: Catalog, name: string): Item | undefined {
   return catalog.items.find((item) => item.name === name);
+}
+
+/** @throws ApiError 400 */
+export function assertName(name: string): void {
+  if (name.trim() !== '' && name.length <= 128) return;
+  throw badRequest('Bad request\n - name must have 1 to 128 characters');
 }
 
 /** @throws ApiError DUPLICATE_NAME */
 export function renameItem(item: Item, name: string): void {
-  const other = findItem(item.catalog, name);
+  assertName(name);
+  const other = itemNamed(item.catalog, name);
   if (other && other !== item) {
     throw new ApiError(400, 'DUPLICATE_NAME', `The VCD entity ${name} already exists.`);
   }
@@ -121,10 +183,23 @@ export function renameItem(item: Item, name: string): void {
 
 /** @throws ApiError BUSY_ENTITY while its task runs: cancel that first */
 export function assertIdle(item: Item): void {
-  if (item.entity.task.status !== 'running') return;
+  if (!isOpen(item.entity.task)) return;
   throw new ApiError(
     400,
     'BUSY_ENTITY',
     `The entity ${item.name} is busy completing an operation ${item.entity.task.operationName}.`,
   );
+}
+
+export function failTask(task: Task, minorCode: string, message: string, majorCode = 500): void {
+  if (!isOpen(task)) return;
+  task.status = 'error';
+  task.end = new Date();
+  task.error = { majorCode, minorCode, message };
+}
+
+/** From now on a template is kept for as long as its lease says. */
+export function beginLease(entity: Entity): void {
+  if (entity.kind === 'media' || entity.leaseSeconds === 0) delete entity.leaseEnds;
+  else entity.leaseEnds = new Date(Date.now() + entity.leaseSeconds * 1000);
 }

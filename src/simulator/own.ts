@@ -17,6 +17,7 @@ export async function serveOwn(
   if (method === 'GET' && url === '/_simulator/items') json = seenItems(world);
   if (method === 'GET' && url === '/_simulator/requests') json = world.requests;
   if (method === 'GET' && url === '/_simulator/faults') json = world.faults.counts();
+  if (method === 'GET' && url === '/_simulator/accounts') json = world.sessions.accounts;
   if (method === 'POST' && url === '/_simulator/faults') {
     json = addFaults(world, (await readBody(request)).toString());
   }

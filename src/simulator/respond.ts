@@ -1,7 +1,14 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { gzipSync } from 'node:zlib';
 import type { Reply } from './call.ts';
 import { documentOf } from './xml.ts';
+
+const WORTH_COMPRESSING = 256;
+
+function takesGzip(request: IncomingMessage | undefined): boolean {
+  return /\bgzip\b/.test(String(request?.headers['accept-encoding'] ?? ''));
+}
 
 /** Writes an answer as vCD does: type and version in the content type, an id for the logs. */
 export function respond(
@@ -17,15 +24,27 @@ export function respond(
     headers['content-type'] =
       reply.type === undefined
         ? 'text/xml'
-        : `application/vnd.vmware.vcloud.${reply.type}+xml;version=${version}`;
+        : `application/vnd.vmware.vcloud.${reply.type}+xml${version === '' ? '' : `;version=${version}`}`;
   } else if (reply.json !== undefined) {
     body = JSON.stringify(reply.json);
-    headers['content-type'] = `application/json;version=${version}`;
+    headers['content-type'] =
+      version === '' ? 'application/json' : `application/json;version=${version}`;
+  } else if (reply.html !== undefined) {
+    body = reply.html;
+    headers['content-type'] = 'text/html;charset=utf-8';
   }
-  if (request) headers['x-vmware-vcloud-request-id'] = requestId(request);
-  headers['content-length'] = String(Buffer.byteLength(body));
+  // The web server itself knows nothing of requests' ids.
+  if (request && reply.html === undefined) {
+    headers['x-vmware-vcloud-request-id'] = requestId(request);
+  }
+  let bytes = Buffer.from(body);
+  if (bytes.length >= WORTH_COMPRESSING && takesGzip(request)) {
+    bytes = gzipSync(bytes);
+    headers['content-encoding'] = 'gzip';
+  }
+  headers['content-length'] = String(bytes.length);
   response.writeHead(reply.status, headers);
-  response.end(body);
+  response.end(bytes);
 }
 
 /** The client's id, if it gave one, and ours. */

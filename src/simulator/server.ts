@@ -1,21 +1,24 @@
-import { randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
-import { cut, type Reply, type Route, readBody, reset } from './call.ts';
+import { type Call, contentType, cut, type Reply, type Route, readBody, reset } from './call.ts';
 import { catalogRoutes } from './catalog.ts';
+import { cloudapiRoutes } from './cloudapi.ts';
+import { downloadRoutes, getTransfer } from './download.ts';
 import { entityRoutes } from './entity.ts';
-import { ApiError } from './errors.ts';
+import { ApiError, badRequest } from './errors.ts';
 import type { FaultAction } from './faults.ts';
 import { type SeenItem, seenItems } from './introspection.ts';
+import { leaseRoutes } from './lease.ts';
+import { exchangeToken, logIn } from './logins.ts';
 import { metadataRoutes } from './metadata.ts';
-import { organizationRoutes, sessionReply } from './organization.ts';
+import { organizationRoutes } from './organization.ts';
 import { serveOwn } from './own.ts';
 import { queryRoutes } from './query.ts';
 import { requestId, respond } from './respond.ts';
-import type { Session } from './sessions.ts';
 import { taskRoutes } from './task.ts';
 import { putTransfer } from './transfer.ts';
+import { vdcRoutes } from './vdc.ts';
 import { atLeast, requestedVersion, versionsDocument } from './versions.ts';
 import { type LoggedRequest, type SimulatorOptions, World } from './world.ts';
 import { element, VCLOUD } from './xml.ts';
@@ -35,12 +38,19 @@ export interface Simulator {
   close(): Promise<void>;
 }
 
-const ROUTES: readonly Route[] = [
+/** Everything that a session may ask; a test goes through all of them. */
+export const ROUTES: readonly Route[] = [
+  { method: 'DELETE', path: /^\/api\/session$/, handle: logOutOld },
+  { method: 'DELETE', path: /^\/cloudapi\/1\.0\.0\/sessions(\/.*)?$/, handle: logOut },
+  ...cloudapiRoutes,
   ...organizationRoutes,
+  ...vdcRoutes,
   ...queryRoutes,
   ...catalogRoutes,
   ...entityRoutes,
   ...metadataRoutes,
+  ...leaseRoutes,
+  ...downloadRoutes,
   ...taskRoutes,
 ];
 
@@ -118,11 +128,12 @@ async function serve(
     if (fault?.status !== undefined) answerFault(response, fault);
     else if (own) await serveOwn(world, request, response);
     else if (!url.startsWith('/transfer/')) await serveApi(world, request, response, fault);
+    else if (method === 'GET') await getTransfer(world, request, response);
     else if (method === 'PUT') await putTransfer(world, request, response, fault);
     else respond(response, { status: 405 }, '');
   } catch (error) {
     if (response.headersSent || response.destroyed) return;
-    respondError(response, error, request);
+    respondError(world, { request, response }, error);
   }
 }
 
@@ -141,17 +152,22 @@ async function serveApi(
   respond(response, reply, version, request);
 }
 
+/** `Bearer` of `Bearer …`; of what is a secret as a whole, nothing. */
+function schemeOf(value: string): string {
+  return /^(\S+)\s/.exec(value)?.[1] ?? '…';
+}
+
 function flat(headers: IncomingMessage['headers']): Record<string, string> {
   return Object.fromEntries(
     Object.entries(headers).map(([name, value]) => [
       name,
       // Secrets stay out of the log: it is served to anybody on this machine.
-      /authorization|token/.test(name) ? (String(value).split(' ')[0] ?? '') : String(value),
+      /authorization|token|cookie/.test(name) ? schemeOf(String(value)) : String(value),
     ]),
   );
 }
 
-/** Everything below /api and /cloudapi, up to the reply. */
+/** Everything below /api, /cloudapi and /oauth, up to the reply. */
 async function answer(
   world: World,
   request: IncomingMessage,
@@ -160,33 +176,63 @@ async function answer(
   const { method = '', url = '' } = request;
   const [path = '', search = ''] = split(url);
   if (path === '/api/versions' && method === 'GET') {
-    const body = versionsDocument(world.options.api, world.base);
+    const body = versionsDocument(world.release, world.base);
     return { reply: { status: 200, xml: { markup: body } }, version: '' };
   }
-  const version = requestedVersion(request.headers.accept, world.options.api);
-  const login = loginKind(method, path, version);
-  if (login) return { reply: logIn(world, request, login), version };
-  const session = world.sessions.authenticate(request.headers);
-  if (method === 'DELETE' && /^\/(api\/session|cloudapi\/1\.0\.0\/sessions(\/.*)?)$/.test(path)) {
-    world.sessions.logout(session);
-    return { reply: { status: 204 }, version };
+  // Balancers answer 400 to two of them; Node would silently take the first.
+  if ((request.headersDistinct['authorization']?.length ?? 0) > 1) {
+    throw badRequest('Bad request\n - More than one Authorization header');
   }
-  if (path === '/cloudapi/1.0.0/sessions/current' && method === 'GET') {
-    return {
-      reply: { status: 200, json: { user: { name: session.user }, org: { name: session.org } } },
-      version,
-    };
-  }
+  const exchanged = await exchangeToken(world, request, path);
+  if (exchanged) return { reply: exchanged, version: '' };
+  if (!isApi(world, path)) return { reply: NOT_FOUND, version: '' };
+  const version = requestedVersion(request.headers.accept, world.release);
+  const loggedIn = logIn(world, request, { path, version });
+  if (loggedIn) return { reply: loggedIn, version };
+  const { headers } = request;
+  const session = world.sessions.authenticate(
+    headers,
+    (id) => world.orgs.find((org) => org.id === id)?.name,
+  );
   const body = await readBody(request);
   for (const route of ROUTES) {
     const match = route.path.exec(path);
     if (!match || route.method !== method) continue;
-    const { headers } = request;
-    const call = { world, session, version, params: match.slice(1), search, headers, body, fault };
+    if (method === 'PUT') assertXml(headers);
+    const params = match.slice(1);
+    const call = { world, session, version, path, params, search, headers, body, fault };
     return { reply: route.handle(call), version };
   }
   const known = ROUTES.some((route) => route.path.test(path));
   throw new ApiError(known ? 405 : 404, undefined, 'no such operation');
+}
+
+/** @throws ApiError 415 for an edit that is not said to be XML */
+function assertXml(headers: IncomingMessage['headers']): void {
+  if (/[/+]xml$/.test(contentType(headers))) return;
+  throw new ApiError(415, 'UNSUPPORTED_MEDIA_TYPE', 'Unsupported content type');
+}
+
+/** What the web server says of addresses that no API has. */
+const NOT_FOUND: Reply = {
+  status: 404,
+  html: '<html><head><title>Error 404 Not Found</title></head><body>HTTP ERROR 404</body></html>',
+};
+
+function isApi(world: World, path: string): boolean {
+  if (path.startsWith('/cloudapi/')) return world.release.cloudapi;
+  return path.startsWith('/api/') || path === '/api';
+}
+
+/** Removed by 38.0, with the login of its age. */
+function logOutOld(call: Call): Reply {
+  if (atLeast(call.version, '38.0')) throw new ApiError(405, undefined, 'no such operation');
+  return logOut(call);
+}
+
+function logOut({ world, session }: Call): Reply {
+  world.sessions.logout(session);
+  return { status: 204 };
 }
 
 /** At the first `?` only: filters may hold more. */
@@ -195,51 +241,19 @@ function split(url: string): [string, string] {
   return at < 0 ? [url, ''] : [url.slice(0, at), url.slice(at + 1)];
 }
 
-type LoginKind = 'tenant' | 'provider' | 'legacy';
-
-function loginKind(method: string, path: string, version: string): LoginKind | undefined {
-  if (method !== 'POST') return undefined;
-  const cloudapi = atLeast(version, '33.0');
-  if (path === '/cloudapi/1.0.0/sessions' && cloudapi) return 'tenant';
-  if (path === '/cloudapi/1.0.0/sessions/provider' && cloudapi) return 'provider';
-  // API 38.0 removed the old login.
-  if (path === '/api/sessions' && !atLeast(version, '38.0')) return 'legacy';
-  return undefined;
+/** What is encoded wrongly is the client's mistake; the rest is ours. */
+function asApiError(error: unknown): ApiError {
+  if (error instanceof ApiError) return error;
+  if (error instanceof URIError) return badRequest(`Bad request\n - ${error.message}`);
+  return new ApiError(500, 'INTERNAL_SERVER_ERROR', (error as Error).message);
 }
 
-function logIn(world: World, request: IncomingMessage, kind: LoginKind): Reply {
-  const session = world.sessions.login(request.headers.authorization, kind);
-  if (kind === 'legacy') {
-    return {
-      ...sessionReply({ world, session }),
-      headers: { 'x-vcloud-authorization': session.token },
-    };
-  }
-  return {
-    status: 200,
-    json: sessionJson(session),
-    headers: {
-      'X-VMWARE-VCLOUD-ACCESS-TOKEN': session.token,
-      'X-VMWARE-VCLOUD-TOKEN-TYPE': 'Bearer',
-    },
-  };
-}
-
-function sessionJson(session: Session): unknown {
-  return {
-    id: `urn:vcloud:session:${randomUUID()}`,
-    user: { name: session.user },
-    org: { name: session.org },
-    location: 'site',
-    roles: [session.provider ? 'System Administrator' : 'Organization Administrator'],
-  };
-}
-
-function respondError(response: ServerResponse, error: unknown, request: IncomingMessage): void {
-  const { status, minorCode, message } =
-    error instanceof ApiError
-      ? error
-      : new ApiError(500, 'INTERNAL_SERVER_ERROR', (error as Error).message);
+function respondError(
+  world: World,
+  { request, response }: { request: IncomingMessage; response: ServerResponse },
+  error: unknown,
+): void {
+  const { status, minorCode, message } = asApiError(error);
   const headers: Record<string, string> =
     status === 401 ? { 'www-authenticate': 'BASIC realm="vCloud"' } : {};
   if (minorCode === undefined) {
@@ -247,11 +261,23 @@ function respondError(response: ServerResponse, error: unknown, request: Incomin
     return;
   }
   const id = requestId(request);
+  const said = `[ ${id} ] ${message}`;
+  if (request.url?.startsWith('/cloudapi/')) {
+    respond(
+      response,
+      { status, json: { minorErrorCode: minorCode, message: said }, headers },
+      '',
+      request,
+    );
+    return;
+  }
+  const stackTrace = `com.vmware.vcloud.api.presentation.service.BadRequestException: ${message}\n\tat java.lang.Thread.run(Unknown Source)`;
   const xml = element('Error', {
     xmlns: VCLOUD,
     majorErrorCode: status,
     minorErrorCode: minorCode,
-    message: `[ ${id} ] ${message}`,
+    message: said,
+    ...(world.release.stackTraces ? { vendorSpecificErrorCode: '', stackTrace } : {}),
   });
   respond(response, { status, type: 'error', xml, headers }, '', request);
 }

@@ -1,19 +1,22 @@
 import { randomBytes, randomUUID } from 'node:crypto';
-import { ApiError, badRequest, forbidden } from './errors.ts';
+import { type Account, ROLES } from './accounts.ts';
+import { ApiError, forbidden } from './errors.ts';
 
 export interface Session {
   readonly token: string;
   readonly user: string;
+  readonly role: string;
+  /** Where the user is at home. */
+  readonly home: string;
+  /** The organisation that is acted for: another than `home` for a provider with a tenant context. */
   readonly org: string;
   readonly provider: boolean;
-  readonly started: number;
-  lastUsed: number;
 }
 
-export interface Account {
-  readonly org: string;
-  readonly user: string;
-  readonly password: string;
+interface OpenSession {
+  readonly account: Account;
+  readonly started: number;
+  lastUsed: number;
 }
 
 export interface SessionLimits {
@@ -21,90 +24,109 @@ export interface SessionLimits {
   readonly absoluteMs: number;
 }
 
+type TokenKind = 'legacy' | 'jwt';
+
 /** Who is logged in. Transfers do not count as use: a session idles while bytes flow. */
 export class Sessions {
-  readonly #accounts: readonly Account[];
-  readonly #limits: SessionLimits;
-  readonly #open = new Map<string, Session>();
+  readonly accounts: readonly Account[];
+  readonly limits: SessionLimits;
+  readonly #open = new Map<string, OpenSession>();
   /** Logins that were tried, right or wrong: a test asserts that nobody locks an account. */
   attempts = 0;
 
   constructor(accounts: readonly Account[], limits: SessionLimits) {
-    this.#accounts = accounts;
-    this.#limits = limits;
+    this.accounts = accounts;
+    this.limits = limits;
+  }
+
+  /** Opens a session; several tokens may stand for it. */
+  open(account: Account, kinds: readonly TokenKind[]): string[] {
+    const now = Date.now();
+    const opened: OpenSession = { account, started: now, lastUsed: now };
+    return kinds.map((kind) => {
+      const token = kind === 'legacy' ? randomUUID().replaceAll('-', '') : this.#jwt(account, now);
+      this.#open.set(token, opened);
+      return token;
+    });
+  }
+
+  /** As long as a real one: clients tell it from a legacy token by that, and read its `exp`. */
+  #jwt({ user, org }: Account, now: number): string {
+    const part = (value: unknown): string =>
+      Buffer.from(JSON.stringify(value)).toString('base64url');
+    const exp = Math.floor((now + this.limits.absoluteMs) / 1000);
+    const payload = {
+      sub: user,
+      iss: `${org}@simulated`,
+      exp,
+      version: 'vcloud_1.0',
+      jti: randomUUID(),
+    };
+    return `${part({ alg: 'RS256' })}.${part(payload)}.${randomBytes(256).toString('base64url')}`;
   }
 
   /**
-   * Basic `user@org:password`. A wrong one is a 401 without a body.
-   *
-   * @param kind which endpoint was asked: a provider can't log in as a tenant, nor the reverse
+   * @throws ApiError 403 without a token (the guide's rule), 401 with one that is not valid (any more)
    */
-  login(authorization: string | undefined, kind: 'tenant' | 'provider' | 'legacy'): Session {
-    this.attempts += 1;
-    const encoded = /^Basic\s+(\S+)$/i.exec(authorization ?? '')?.[1];
-    if (encoded === undefined) throw new ApiError(401, undefined, 'no credentials');
-    const text = Buffer.from(encoded, 'base64').toString('utf8');
-    const colon = text.indexOf(':');
-    const at = text.lastIndexOf('@', colon);
-    const account = this.#accounts.find(
-      ({ org, user, password }) =>
-        user === text.slice(0, at) &&
-        org.toLowerCase() === text.slice(at + 1, colon).toLowerCase() &&
-        password === text.slice(colon + 1),
-    );
-    if (at < 0 || !account) throw new ApiError(401, undefined, 'wrong credentials');
-    const provider = account.org.toLowerCase() === 'system';
-    if (kind !== 'legacy' && provider !== (kind === 'provider')) {
-      throw new ApiError(401, undefined, 'the other endpoint');
-    }
-    const now = Date.now();
-    // Legacy tokens have 32 digits; a JWT is far longer, and real clients tell them apart so.
-    const token =
-      kind === 'legacy'
-        ? randomUUID().replaceAll('-', '')
-        : `eyJ${randomBytes(120).toString('base64url')}`;
-    const session: Session = {
-      token,
-      user: account.user,
-      org: account.org,
-      provider,
-      started: now,
-      lastUsed: now,
-    };
-    this.#open.set(token, session);
-    return session;
-  }
-
-  /** @throws ApiError 403 without a token (the guide's rule), 401 with one that is not valid (any more) */
-  authenticate(headers: NodeJS.Dict<string | string[]>): Session {
-    const bearer = /^Bearer\s+(\S+)$/i.exec(String(headers['authorization'] ?? ''))?.[1];
-    // Two Authorization headers arrive as one with a comma; load balancers answer 400 to that.
-    if (String(headers['authorization'] ?? '').includes(',')) throw badRequest('duplicate header');
-    const token =
-      bearer ??
-      headers['x-vmware-vcloud-access-token']?.toString() ??
-      headers['x-vcloud-authorization']?.toString();
+  authenticate(
+    headers: NodeJS.Dict<string | string[]>,
+    orgOfId: (id: string) => string | undefined,
+  ): Session {
+    const token = tokenOf(headers);
     if (token === undefined) throw forbidden('login');
-    const session = this.#open.get(token);
+    const open = this.#open.get(token);
     const now = Date.now();
-    if (
-      !session ||
-      now - session.lastUsed > this.#limits.idleMs ||
-      now - session.started > this.#limits.absoluteMs
-    ) {
+    const { idleMs, absoluteMs } = this.limits;
+    if (!open || now - open.lastUsed > idleMs || now - open.started > absoluteMs) {
       this.#open.delete(token);
       throw new ApiError(401, undefined, 'the session is over');
     }
-    session.lastUsed = now;
-    return session;
+    open.lastUsed = now;
+    const { user, org: home, role } = open.account;
+    const provider = home.toLowerCase() === 'system';
+    return {
+      token,
+      user,
+      role,
+      home,
+      provider,
+      org: contextOf(headers, provider, orgOfId) ?? home,
+    };
   }
 
-  logout(session: Session): void {
-    this.#open.delete(session.token);
+  logout({ token }: Session): void {
+    const session = this.#open.get(token);
+    for (const [key, value] of this.#open) if (value === session) this.#open.delete(key);
   }
 
   /** Ends every session at once, as a restart of the cells does. */
   expireAll(): void {
     this.#open.clear();
   }
+}
+
+function tokenOf(headers: NodeJS.Dict<string | string[]>): string | undefined {
+  const bearer = /^Bearer\s+(\S+)$/i.exec(String(headers['authorization'] ?? ''))?.[1];
+  return (
+    bearer ??
+    headers['x-vmware-vcloud-access-token']?.toString() ??
+    headers['x-vcloud-authorization']?.toString()
+  );
+}
+
+/** A provider may act for a tenant; a tenant may name its own organisation alone. */
+function contextOf(
+  headers: NodeJS.Dict<string | string[]>,
+  provider: boolean,
+  orgOfId: (id: string) => string | undefined,
+): string | undefined {
+  const context = headers['x-vmware-vcloud-tenant-context']?.toString();
+  if (context === undefined || !provider) return undefined;
+  const org = orgOfId(context.replace(/^urn:vcloud:org:/, ''));
+  if (org === undefined) throw forbidden('tenant context');
+  return org;
+}
+
+export function hasRight({ role }: Pick<Session, 'role'>, right: string): boolean {
+  return ROLES[role]?.includes(right) ?? false;
 }

@@ -11,6 +11,8 @@ export interface Sink {
   digest(algorithm: string): string;
   /** The bytes themselves; only small files keep them. */
   bytes(): Buffer;
+  /** The file that holds them; undefined if they are discarded. */
+  readonly path: string | undefined;
   close(): Promise<void>;
 }
 
@@ -29,13 +31,16 @@ export function createSink({ store, entityId, name, algorithms, keep }: SinkOpti
   const kept: Buffer[] = [];
   let stored = 0;
   let file: Promise<FileHandle> | undefined;
+  let path: string | undefined;
   if (store !== 'discard') {
     const folder = join(store, entityId);
     mkdirSync(folder, { recursive: true });
-    file = open(join(folder, encodeURIComponent(name).slice(0, 200)), 'w');
+    path = join(folder, encodeURIComponent(name).slice(0, 200));
+    file = open(path, 'w');
     file.catch(() => undefined); // a write that needs it fails, and with it the request
   }
   return {
+    path,
     get stored() {
       return stored;
     },

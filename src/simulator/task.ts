@@ -1,33 +1,35 @@
+import { assertMayEdit, visibleCatalogs } from './access.ts';
 import type { Call, Reply, Route } from './call.ts';
-import { taskElement } from './entity.ts';
 import { forbidden } from './errors.ts';
-import type { Item, Task } from './model.ts';
+import { type Item, isOpen, type Task } from './model.ts';
+import { taskElement } from './parts.ts';
 
 export const taskRoutes: readonly Route[] = [
   { method: 'GET', path: /^\/api\/task\/([^/]+)$/, handle: getTask },
   { method: 'POST', path: /^\/api\/task\/([^/]+)\/action\/cancel$/, handle: cancelTask },
 ];
 
-function findTask({ world, params }: Call): { item: Item; task: Task } {
+function findTask(call: Call): { item: Item; task: Task } {
+  const { world, params } = call;
   const id = params[0] ?? '';
-  const item = world.itemOfTask(id);
-  if (item) return { item, task: item.entity.task };
-  const finished = world.finishedTasks.get(id);
-  if (!finished) throw forbidden('task');
-  return finished;
+  const open = world.itemOfTask(id);
+  const found = open ? { item: open, task: open.entity.task } : world.finishedTasks.get(id);
+  if (!found || !visibleCatalogs(call).includes(found.item.catalog)) throw forbidden('task');
+  return found;
 }
 
 function getTask(call: Call): Reply {
   const { item, task } = findTask(call);
   call.world.expireIdleTransfer(item.entity);
-  return { status: 200, type: 'task', xml: taskElement(call.world, item, task) };
+  return { status: 200, type: 'task', xml: taskElement(call, item, task) };
 }
 
 /** Cancelling an upload removes its item, as real servers do; not always at once. */
 function cancelTask(call: Call): Reply {
   const { item, task } = findTask(call);
   const { world } = call;
-  if (task.status === 'running' && task === item.entity.task) {
+  assertMayEdit(call, item);
+  if (isOpen(task) && task === item.entity.task) {
     const cancel = (): void => {
       task.status = 'canceled';
       task.end = new Date();

@@ -1,13 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { cut, reset } from './call.ts';
-import { addFile } from './catalog.ts';
-import { readDescriptor, readManifest } from './descriptor.ts';
 import type { FaultAction } from './faults.ts';
-import type { Entity, Item, SentRange, TransferFile } from './model.ts';
-import { failTask, type World } from './world.ts';
-
-/** How long is remembered what was stored when. */
-const HISTORY_MS = 60_000;
+import { finishFile, storeBytes } from './files.ts';
+import type { Item, SentRange, TransferFile } from './model.ts';
+import type { World } from './world.ts';
 
 /**
  * PUTs to `/transfer/…`. No session is asked for: whoever knows the address may write. A body must
@@ -38,6 +34,14 @@ export async function putTransfer(
   const refusal = refuse(target.file, range);
   if (refusal) return end(response, refusal.status, refusal.reason);
 
+  const { transferStoreBytes } = world.options;
+  // What all transfers share is full: nothing of the range is kept.
+  if (
+    transferStoreBytes > 0 &&
+    world.transferStoreUsed + range.end - range.start > transferStoreBytes
+  ) {
+    return end(response, 500, 'Error persisting client data');
+  }
   const { item, file } = target;
   if (fault?.failImport) item.entity.importFault = fault.failImport;
   const name = String(request.headers['x-vmware-vcloud-client-request-id'] ?? '');
@@ -111,7 +115,8 @@ async function receive(
       }
       const kept = chunk.subarray(0, Math.max(0, storeAtMost - sent.stored));
       world.totals.thrownAway += chunk.length - kept.length;
-      if (kept.length > 0) await store(world, { item, file, sent }, kept);
+      const stored = fault?.damage ? Buffer.alloc(kept.length, 'damaged') : kept;
+      if (kept.length > 0) await store(world, { item, file, sent }, stored);
       if (sent.arrived >= stopAfter) return stop(request, fault);
       if (sent.stored >= storeAtMost) continue; // read, and forgotten
       await world.throttle(chunk.length);
@@ -124,12 +129,8 @@ async function receive(
 }
 
 async function store(world: World, { item, file, sent }: Receiving, bytes: Buffer): Promise<void> {
-  await file.sink.write(bytes);
+  await storeBytes(world, { item, file }, bytes);
   sent.stored += bytes.length;
-  const at = Date.now();
-  file.history.push({ at, stored: file.sink.stored });
-  if ((file.history[0]?.at ?? at) < at - HISTORY_MS) file.history.shift();
-  world.touchTransfer(item.entity);
 }
 
 /** The client sees a broken connection; what it sent arrives after a while, if it still fits then. */
@@ -181,81 +182,4 @@ function end(response: ServerResponse, status: number, reason?: string): void {
   if (reason !== undefined) response.statusMessage = reason;
   response.writeHead(status, { 'content-length': '0' });
   response.end();
-}
-
-async function finishFile(world: World, item: Item, file: TransferFile): Promise<void> {
-  file.complete = true;
-  file.completedAt = Date.now();
-  await file.sink.close();
-  const { entity } = item;
-  if (entity.kind === 'vAppTemplate' && file === entity.received[0]) {
-    const { linkDelayMs } = world.options;
-    if (linkDelayMs === 0) acceptDescriptor(world, item, file);
-    else setTimeout(() => acceptDescriptor(world, item, file), linkDelayMs).unref();
-  } else if (entity.files.every(({ complete }) => complete)) {
-    startImport(world, item);
-  }
-}
-
-/** Validates the descriptor and opens the files' addresses, or fails the whole upload. */
-function acceptDescriptor(world: World, item: Item, file: TransferFile): void {
-  const { entity } = item;
-  if (entity.descriptorUploaded || entity.status !== 0) return;
-  try {
-    const expected = readDescriptor(file.sink.bytes());
-    if (entity.manifestRequired) addFile(world, entity, 'manifest.mf', undefined, true);
-    for (const { name, size } of expected) addFile(world, entity, name, size);
-  } catch (error) {
-    fail(entity, 'BAD_REQUEST', (error as Error).message, 400);
-    return;
-  }
-  entity.descriptorUploaded = true;
-  if (entity.files.every(({ complete }) => complete)) startImport(world, item);
-}
-
-/** From here on nobody has to do anything: the files are imported, then the item is ready. */
-function startImport(world: World, item: Item): void {
-  const { entity } = item;
-  const mismatch = entity.manifestRequired ? findMismatch(entity) : undefined;
-  if (mismatch !== undefined) {
-    fail(entity, 'BAD_REQUEST', `The checksum of ${mismatch} does not match the manifest.`, 400);
-    return;
-  }
-  entity.task.progress = 50;
-  const ready = (): void => {
-    if (entity.importFault) {
-      const { minorCode, message, majorCode } = entity.importFault;
-      fail(entity, minorCode, message, majorCode);
-      return;
-    }
-    entity.files = [];
-    entity.status = entity.kind === 'media' ? 1 : 8;
-    entity.task.status = 'success';
-    entity.task.progress = 100;
-    entity.task.end = new Date();
-  };
-  if (world.options.importTimeMs === 0) ready();
-  else setTimeout(ready, world.options.importTimeMs).unref();
-}
-
-function fail(entity: Entity, minorCode: string, message: string, majorCode: number): void {
-  entity.status = -1;
-  entity.files = [];
-  failTask(entity.task, minorCode, message, majorCode);
-}
-
-/** The first file whose bytes are not what the manifest says, by its name there. */
-function findMismatch(entity: Entity): string | undefined {
-  const manifest = entity.received.find(({ name }) => name === 'manifest.mf');
-  const entries = readManifest(manifest?.sink.bytes() ?? Buffer.alloc(0));
-  const named = new Set<string>();
-  for (const { algorithm, name, digest } of entries) {
-    // The descriptor is stored under the server's own name.
-    const file =
-      entity.received.find((candidate) => candidate.name === name) ??
-      (/\.ovf$/i.test(name) ? entity.received[0] : undefined);
-    if (!file || file.sink.digest(algorithm) !== digest) return name;
-    named.add(file.name);
-  }
-  return entity.received.find((file) => file !== manifest && !named.has(file.name))?.name;
 }

@@ -64,6 +64,22 @@ const SCHEMA = `<?xml version="1.0"?>
       </xs:extension></xs:complexContent>
     </xs:complexType>
   </xs:element>
+  <xs:simpleType name="Seconds">
+    <xs:restriction base="xs:int"><xs:minInclusive value="0"/></xs:restriction>
+  </xs:simpleType>
+  <xs:element name="LeaseSettingsSection">
+    <xs:complexType>
+      <xs:sequence>
+        <xs:any namespace="##other" processContents="skip" minOccurs="0"/>
+        <xs:element name="Link" type="Link" minOccurs="0" maxOccurs="unbounded"/>
+        <xs:element name="DeploymentLeaseInSeconds" type="Seconds" minOccurs="0"/>
+        <xs:element name="StorageLeaseInSeconds" type="Seconds" minOccurs="0"/>
+        <xs:element name="DeploymentLeaseExpiration" type="xs:dateTime" minOccurs="0"/>
+        <xs:element name="StorageLeaseExpiration" type="xs:dateTime" minOccurs="0"/>
+      </xs:sequence>
+      <xs:anyAttribute processContents="skip"/>
+    </xs:complexType>
+  </xs:element>
   <xs:complexType name="MetadataTypedValue" abstract="true"><xs:sequence/></xs:complexType>
 ${['String', 'Number', 'Boolean', 'DateTime'].map(metadataType).join('\n')}
   <xs:element name="Metadata">
@@ -167,4 +183,15 @@ export function childElements(parent: RequestElement, name: string): RequestElem
 
 export function childText(parent: RequestElement, name: string): string | undefined {
   return childElements(parent, name)[0]?.text();
+}
+
+/** The text of the first element, or the value of the first attribute, at a path. */
+export function textAt(
+  root: RequestElement,
+  path: string,
+  namespaces: Readonly<Record<string, string>>,
+): string | undefined {
+  const [found] = root.find(path, namespaces) as (libxmljs.Element | libxmljs.Attribute)[];
+  if (!found) return undefined;
+  return ('value' in found ? found.value() : found.text()).trim();
 }

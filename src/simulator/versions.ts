@@ -1,29 +1,41 @@
 import { ApiError } from './errors.ts';
+import type { Release } from './releases.ts';
 import { documentOf, element } from './xml.ts';
 
 /** `GET /api/versions`: the only call that needs no version itself. */
-export function versionsDocument(versions: readonly string[], base: string): string {
+export function versionsDocument(
+  { versions, alpha }: Pick<Release, 'versions' | 'alpha'>,
+  base: string,
+): string {
   return documentOf(
     element(
       'SupportedVersions',
       { xmlns: 'http://www.vmware.com/vcloud/versions' },
-      ...versions.map((version) => {
-        const major = Number.parseInt(version, 10);
-        const modern = major >= 33;
-        return element(
+      ...versions.map(({ version, deprecated }) =>
+        element(
           'VersionInfo',
-          { deprecated: 'false' },
+          { deprecated },
           element('Version', {}, version),
+          // The cloudapi is what the versions name from 36.0 on, although it is older.
           element(
             'LoginUrl',
             {},
-            `${base}${modern ? '/cloudapi/1.0.0/sessions' : '/api/sessions'}`,
+            `${base}${atLeast(version, '36.0') ? '/cloudapi/1.0.0/sessions' : '/api/sessions'}`,
           ),
-          major >= 36
+          atLeast(version, '36.0')
             ? element('ProviderLoginUrl', {}, `${base}/cloudapi/1.0.0/sessions/provider`)
             : undefined,
-        );
-      }),
+        ),
+      ),
+      alpha === undefined
+        ? undefined
+        : element(
+            'AlphaVersion',
+            { deprecated: false },
+            element('Version', {}, alpha),
+            element('LoginUrl', {}, `${base}/cloudapi/1.0.0/sessions`),
+            element('ProviderLoginUrl', {}, `${base}/cloudapi/1.0.0/sessions/provider`),
+          ),
     ),
   );
 }
@@ -32,7 +44,11 @@ export function versionsDocument(versions: readonly string[], base: string): str
  * The version a request asks for. Clients may send several Accept headers; one must name a version
  * that is served.
  */
-export function requestedVersion(accept: string | undefined, served: readonly string[]): string {
+export function requestedVersion(
+  accept: string | undefined,
+  { versions, alpha }: Pick<Release, 'versions' | 'alpha'>,
+): string {
+  const served = [...versions.map(({ version }) => version), ...(alpha ? [alpha] : [])];
   const asked = [...(accept ?? '').matchAll(/version=([\w.-]+)/g)].map((match) => match[1]);
   const version = asked.find((candidate) => candidate !== undefined && served.includes(candidate));
   if (version === undefined) {
@@ -43,7 +59,7 @@ export function requestedVersion(accept: string | undefined, served: readonly st
 
 /** Numerically, part by part: 5.10 is newer than 5.1. */
 export function atLeast(version: string, floor: string): boolean {
-  const parts = version.split('.').map(Number);
+  const parts = version.split('.').map((part) => Number.parseInt(part, 10));
   const wanted = floor.split('.').map(Number);
   for (let i = 0; i < Math.max(parts.length, wanted.length); i += 1) {
     const difference = (parts[i] ?? 0) - (wanted[i] ?? 0);

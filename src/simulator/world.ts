@@ -1,19 +1,37 @@
 import { randomUUID } from 'node:crypto';
+import { accountsOf } from './accounts.ts';
 import { Faults } from './faults.ts';
-import type { Catalog, Entity, Item, Organization, Task, TransferFile } from './model.ts';
+import {
+  type Catalog,
+  type Entity,
+  failTask,
+  type Item,
+  isOpen,
+  type Organization,
+  type Task,
+  type TransferFile,
+} from './model.ts';
+import { type Release, releaseOf } from './releases.ts';
 import { Sessions } from './sessions.ts';
+import { Slots } from './slots.ts';
 
 export interface SimulatorOptions {
   /** 0 takes any free port. */
   readonly port?: number;
   /** A folder for what is uploaded, or 'discard' to keep sizes and digests alone. */
   readonly store?: string;
-  /** API versions that are served. */
+  /** Which release of the product it is. */
+  readonly release?: string;
+  /** API versions that are served, in place of the release's own. */
   readonly api?: readonly string[];
   /** Bytes per second over all transfers. */
   readonly rateBytesPerSecond?: number;
   /** From the last byte of an upload to its being ready. */
   readonly importTimeMs?: number;
+  /** The same for each 10^9 bytes, in addition. */
+  readonly importMsPerGB?: number;
+  /** Imports at once; the others wait. 0 for any number. */
+  readonly importSlots?: number;
   /** From the descriptor to the files' upload links. */
   readonly linkDelayMs?: number;
   /** From the wish to cancel a task to its end. */
@@ -24,6 +42,19 @@ export interface SimulatorOptions {
   readonly sessionAbsoluteMs?: number;
   readonly password?: string;
   readonly tls?: { readonly key: string; readonly cert: string };
+  /** Public address of transfers, if that is another than the API's. */
+  readonly transferUrl?: string;
+  /** False: `/api/sessions` is switched off. */
+  readonly legacyLogin?: boolean;
+  /** Bytes of each storage profile of organisation acme; 0 for no limit. The first is the default. */
+  readonly storageProfiles?: Readonly<Record<string, number>>;
+  /** Bytes that all transfers together may hold before their import; 0 for any number. */
+  readonly transferStoreBytes?: number;
+  /** Uploads and imports at once; 0 for any number. */
+  readonly operationsPerUser?: number;
+  readonly operationsPerOrg?: number;
+  /** Seconds after which acme's templates are removed; 0 for never. */
+  readonly templateLeaseSeconds?: number;
 }
 
 /** One request as it came and went, for tests and for `/_simulator/requests`. */
@@ -35,15 +66,39 @@ export interface LoggedRequest {
 }
 
 const MINUTE = 60_000;
+const MIB = 1024 * 1024;
 const MAX_LOGGED = 20_000;
+
+const DEFAULTS = {
+  store: 'discard',
+  importTimeMs: 0,
+  importMsPerGB: 0,
+  importSlots: 0,
+  linkDelayMs: 0,
+  cancelTimeMs: 0,
+  transferIdleMs: 60 * MINUTE,
+  sessionIdleMs: 30 * MINUTE,
+  sessionAbsoluteMs: 24 * 60 * MINUTE,
+  password: 'simulated',
+  legacyLogin: true,
+  transferUrl: '',
+  storageProfiles: { Gold: 0, Silver: 0 } as Readonly<Record<string, number>>,
+  transferStoreBytes: 0,
+  operationsPerUser: 0,
+  operationsPerOrg: 0,
+  templateLeaseSeconds: 0,
+};
 
 /** Everything that the simulated vCD knows. */
 export class World {
-  readonly options: Required<Omit<SimulatorOptions, 'tls' | 'port' | 'rateBytesPerSecond'>>;
+  readonly options: typeof DEFAULTS;
+  readonly release: Release;
+  /** The organisation that uploads go to unless somebody says otherwise. */
   readonly org: Organization;
   readonly orgs: readonly Organization[];
   readonly sessions: Sessions;
   readonly faults = new Faults();
+  readonly imports: Slots;
   readonly requests: LoggedRequest[] = [];
   /** Tasks that outlive what they worked on. */
   readonly finishedTasks = new Map<string, { item: Item; task: Task }>();
@@ -61,31 +116,30 @@ export class World {
   readonly #bytesPerMs: number;
 
   constructor(options: SimulatorOptions) {
-    this.options = {
-      store: 'discard',
-      api: ['39.1', '38.1', '37.0', '36.3'],
-      importTimeMs: 0,
-      linkDelayMs: 0,
-      cancelTimeMs: 0,
-      transferIdleMs: 60 * MINUTE,
-      sessionIdleMs: 30 * MINUTE,
-      sessionAbsoluteMs: 24 * 60 * MINUTE,
-      password: 'simulated',
-      ...options,
-    };
+    this.options = { ...DEFAULTS, ...options };
+    this.release = servedRelease(options);
+    this.imports = new Slots(this.options.importSlots);
     this.#bytesPerMs = (options.rateBytesPerSecond ?? 0) / 1000;
-    this.org = organization('acme');
-    this.orgs = [this.org, organization('System')];
+    const { password, sessionIdleMs, sessionAbsoluteMs, templateLeaseSeconds } = this.options;
+    const profiles = this.options.storageProfiles;
+    this.org = organization('acme', { profiles, templateLeaseSeconds });
+    const globex = organization('globex', { profiles: { Standard: 0 }, templateLeaseSeconds: 0 });
+    this.orgs = [this.org, globex, organization('System')];
     addCatalog(this.org, 'appliances');
-    addCatalog(this.org, 'published', false);
-    const { password, sessionIdleMs, sessionAbsoluteMs } = this.options;
-    this.sessions = new Sessions(
-      [
-        { org: 'acme', user: 'admin', password },
-        { org: 'System', user: 'administrator', password },
-      ],
-      { idleMs: sessionIdleMs, absoluteMs: sessionAbsoluteMs },
-    );
+    addCatalog(this.org, 'published', { kind: 'read-only' });
+    addCatalog(this.org, 'subscribed', { kind: 'subscribed' });
+    // Of the same name as acme's own: nobody may take it for that.
+    addCatalog(globex, 'appliances', { sharedWith: ['acme'] });
+    addCatalog(globex, 'tools', { sharedWith: ['acme'] });
+    this.sessions = new Sessions(accountsOf(password), {
+      idleMs: sessionIdleMs,
+      absoluteMs: sessionAbsoluteMs,
+    });
+  }
+
+  /** Where transfers go: another address than the API's, where one was named. */
+  get transferBase(): string {
+    return this.options.transferUrl === '' ? this.base : this.options.transferUrl;
   }
 
   /** The last ones alone: a simulator may run for weeks. */
@@ -98,20 +152,16 @@ export class World {
     for (const org of this.orgs) for (const catalog of org.catalogs) yield* catalog.items;
   }
 
-  catalog(id: string): Catalog | undefined {
-    return this.orgs.flatMap(({ catalogs }) => catalogs).find((catalog) => catalog.id === id);
-  }
-
   item(id: string): Item | undefined {
-    return this.find((item) => item.id === id);
+    return this.#find((item) => item.id === id);
   }
 
   itemOfEntity(id: string): Item | undefined {
-    return this.find(({ entity }) => entity.id === id);
+    return this.#find(({ entity }) => entity.id === id);
   }
 
   itemOfTask(id: string): Item | undefined {
-    return this.find(({ entity }) => entity.task.id === id);
+    return this.#find(({ entity }) => entity.task.id === id);
   }
 
   /** The file behind the secret part of a transfer URL, while its transfer lasts. */
@@ -132,6 +182,26 @@ export class World {
       for (const { sink } of item.entity.received) this.totals.discarded += sink.stored;
     }
     for (const file of item.entity.received) void file.sink.close();
+  }
+
+  /** A template whose lease has run out is not there any more. */
+  expireLease(item: Item): void {
+    const { leaseEnds } = item.entity;
+    if (leaseEnds !== undefined && Date.now() >= leaseEnds.getTime()) this.remove(item);
+  }
+
+  /** Uploads and imports under way that count against a limit. */
+  openOperations(of: (task: Task) => boolean): number {
+    return [...this.items()].filter(({ entity: { task } }) => isOpen(task) && of(task)).length;
+  }
+
+  /** Bytes of transfers that are not imported yet. */
+  get transferStoreUsed(): number {
+    let used = 0;
+    for (const { entity } of this.items()) {
+      for (const { sink } of entity.files) used += sink.stored;
+    }
+    return used;
   }
 
   touchTransfer(entity: Entity): void {
@@ -164,32 +234,56 @@ export class World {
     return new Promise((resolve) => setTimeout(resolve, waitMs));
   }
 
-  private find(test: (item: Item) => boolean): Item | undefined {
+  #find(test: (item: Item) => boolean): Item | undefined {
     for (const item of this.items()) if (test(item)) return item;
     return undefined;
   }
 }
 
-export function failTask(task: Task, minorCode: string, message: string, majorCode = 500): void {
-  if (task.status !== 'running' && task.status !== 'queued') return;
-  task.status = 'error';
-  task.end = new Date();
-  task.error = { majorCode, minorCode, message };
+/** Versions that are named replace the release's own; without either a few of the newest are served. */
+function servedRelease({ release, api }: SimulatorOptions): Release {
+  const whole = releaseOf(release ?? '10.6');
+  const named = api ?? (release === undefined ? ['39.1', '38.1', '37.0', '36.3'] : undefined);
+  if (named === undefined) return whole;
+  const { alpha: _alpha, ...facts } = whole;
+  return { ...facts, versions: named.map((version) => ({ version, deprecated: false })) };
 }
 
-function organization(name: string): Organization {
-  return { id: randomUUID(), name, catalogs: [] };
+function organization(
+  name: string,
+  vdc?: {
+    readonly profiles: Readonly<Record<string, number>>;
+    readonly templateLeaseSeconds: number;
+  },
+): Organization {
+  const profiles = Object.entries(vdc?.profiles ?? {}).map(([profile, limitBytes], i) => ({
+    id: randomUUID(),
+    name: profile,
+    // vCD counts in whole MB of 2^20 bytes.
+    limitBytes: Math.floor(limitBytes / MIB) * MIB,
+    isDefault: i === 0,
+  }));
+  return {
+    id: randomUUID(),
+    name,
+    catalogs: [],
+    vdc: vdc && { id: randomUUID(), name: `${name}-vdc`, profiles },
+    templateLeaseSeconds: vdc?.templateLeaseSeconds ?? 0,
+  };
 }
 
-function addCatalog(org: Organization, name: string, writable = true): Catalog {
-  const catalog: Catalog = {
+function addCatalog(
+  org: Organization,
+  name: string,
+  { kind = 'local', sharedWith = [] }: Partial<Pick<Catalog, 'kind' | 'sharedWith'>> = {},
+): void {
+  org.catalogs.push({
     id: randomUUID(),
     name,
     org,
-    writable,
+    kind,
+    sharedWith,
     created: new Date(),
     items: [],
-  };
-  org.catalogs.push(catalog);
-  return catalog;
+  });
 }
