@@ -51,7 +51,7 @@ const CODES = {
   AUTH_REJECTED: {
     kind: 'permanent',
     ofTarget: true,
-    hint: "Correct the target's organisation, user and password. Queued jobs go on by themselves.",
+    hint: "Correct the target's organisation and credentials. What is queued for it goes on by itself.",
   },
   CREDENTIALS_MISSING: {
     kind: 'permanent',
@@ -81,12 +81,26 @@ const CODES = {
   CATALOG_FORBIDDEN: {
     kind: 'permanent',
     ofTarget: true,
-    hint: 'The user needs the right to add to this catalog; subscribed catalogs are read-only.',
+    hint: 'The user needs the right "vApp Template / Media: Create / Upload" and write access to the catalog, which must not be a subscribed one: `ovaferry doctor` says which.',
   },
   QUOTA_EXCEEDED: {
     kind: 'permanent',
     ofTarget: true,
     hint: 'Make room or raise the quota, then `ovaferry resume TARGET`.',
+  },
+  ORG_NOT_FOUND: {
+    kind: 'permanent',
+    ofTarget: true,
+    hint: "Correct the target's `org` or `tenant`.",
+  },
+  STORAGE_FULL: {
+    kind: 'transient',
+    ofTarget: true,
+    hint: 'Make room on the storage profile or raise its limit: the job then goes on by itself.',
+  },
+  STORAGE_PROFILE_NOT_FOUND: {
+    kind: 'permanent',
+    hint: 'Check the name given with --storage-profile.',
   },
   CATALOG_NOT_FOUND: {
     kind: 'permanent',
@@ -107,6 +121,10 @@ const CODES = {
   IMPORT_REJECTED: {
     kind: 'permanent',
     hint: "vCD refused the package; its own message says why. See also the task in vCD's UI.",
+  },
+  VERIFY_UNSUPPORTED: {
+    kind: 'permanent',
+    hint: 'This server does not ask for a manifest: upload it with --verify full.',
   },
   REMOVED_ON_SERVER: {
     kind: 'permanent',

@@ -19,7 +19,9 @@ export function openTargets(config: Config, lockOf: (target: string) => LoginLoc
   const gates = new Map<string, TargetGate>();
   const open = async (name: string): Promise<TargetAccess> => {
     const vcd = await createClient(config, name, lockOf(name));
-    const gate = new TargetGate((signal) => vcd.probe(signal));
+    const gate = new TargetGate(async (signal) => {
+      await vcd.probe(signal);
+    });
     gates.set(name, gate);
     return { vcd, gate };
   };
@@ -49,10 +51,11 @@ export async function createClient(
 ): Promise<VcdClient> {
   const target = config.targets.get(name);
   if (!target) throw new FerryError('TARGET_UNKNOWN', `there is no target ${name}`);
-  const { url, org, ca, certificateSha256, insecure, proxy } = await target.resolve();
+  const { url, org, tenant, ca, certificateSha256, insecure, proxy } = await target.resolve();
   return new VcdClient({
     url,
     org,
+    ...(tenant === undefined ? {} : { tenant }),
     credentials: async () => (await target.resolve()).credentials,
     // With the lock, a rejection holds for all workers; here it only spans a burst of requests.
     rejectedPauseMs: alone ? 1_000 : 60_000,

@@ -267,6 +267,8 @@ export function parseXml(text: string, limits: XmlLimits = DESCRIPTOR_LIMITS): X
 /** What `buildXml` makes an element of. Attributes and children that are undefined are left out. */
 export interface XmlSpec {
   readonly name: string;
+  /** Its parent's unless another is given. */
+  readonly namespace?: string;
   readonly attributes?: Readonly<Record<string, string | undefined>>;
   readonly children?: readonly (XmlSpec | undefined)[];
   readonly text?: string;
@@ -293,8 +295,7 @@ function fill(node: libxmljs.Element, spec: XmlSpec): void {
   for (const child of spec.children ?? []) {
     if (!child) continue;
     const made = node.node(child.name);
-    const inherited = node.namespace();
-    if (inherited) made.namespace(inherited);
+    made.namespace(child.namespace ?? node.namespace()?.href() ?? '');
     fill(made, child);
   }
 }

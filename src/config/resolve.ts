@@ -2,12 +2,15 @@ import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { FerryError } from '../errors.ts';
 import type { RawTarget } from './schema.ts';
+import { tokenFile } from './token-file.ts';
 
 /** A target with everything that logging in needs. Holds secrets: never logged, never stored. */
 export interface ResolvedTarget {
   readonly name: string;
   readonly url: URL;
   readonly org: string;
+  /** The organisation that a provider acts for. */
+  readonly tenant: string | undefined;
   readonly credentials: TargetCredentials;
   readonly ca: string | undefined;
   readonly certificateSha256: string | undefined;
@@ -18,6 +21,8 @@ export interface ResolvedTarget {
 type TargetCredentials =
   | { readonly kind: 'password'; readonly user: string; readonly password: string }
   | { readonly kind: 'apiToken'; readonly token: string }
+  | { readonly kind: 'serviceAccount'; readonly rotate: ReturnType<typeof tokenFile> }
+  | { readonly kind: 'saml'; readonly assertion: string; readonly key?: string }
   | { readonly kind: 'bearer'; readonly token: string };
 
 /** Where values come from, for messages and for relative paths. */
@@ -62,6 +67,7 @@ export async function resolveTarget(
     name,
     url: address,
     org: value('org') ?? '',
+    tenant: value('tenant'),
     credentials: await credentialsOf(name, value, where),
     ca: ca === undefined ? undefined : await readText(ca, `targets.${name}.ca`, where),
     certificateSha256: raw.certificateSha256,
@@ -86,11 +92,17 @@ async function credentialsOf(name: string, value: Value, where: Where): Promise<
   if (apiToken !== undefined) return { kind: 'apiToken', token: apiToken };
   const bearer = await secret('bearerToken');
   if (bearer !== undefined) return { kind: 'bearer', token: bearer };
-  throw new FerryError(
-    'CREDENTIALS_MISSING',
-    `targets.${name} in ${where.file}: service accounts and SAML are not supported by this release`,
-    { hint: 'Use a password, an API token or a bearer token.' },
-  );
+  const account = value('serviceAccountTokenFile');
+  if (account !== undefined) {
+    return { kind: 'serviceAccount', rotate: tokenFile(resolve(where.folder, account)) };
+  }
+  const read = (key: 'samlAssertionFile' | 'samlKeyFile'): Promise<string> =>
+    readText(value(key) ?? '', `targets.${name}.${key}`, where);
+  return {
+    kind: 'saml',
+    assertion: await read('samlAssertionFile'),
+    ...(value('samlKeyFile') === undefined ? {} : { key: await read('samlKeyFile') }),
+  };
 }
 
 async function readText(path: string, key: string, { folder, file }: Where): Promise<string> {

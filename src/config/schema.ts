@@ -78,9 +78,14 @@ const target = z
         message: `expected exactly one of ${SECRETS.flat().join(', ')}, got ${what}`,
       });
     }
-    for (const key of ['tenant', 'samlKeyFile'] as const) {
-      if (value[key] === undefined) continue;
-      context.addIssue({ code: 'custom', path: [key], message: 'not supported by this release' });
+    if (value.samlKeyFile !== undefined && value.samlAssertionFile === undefined) {
+      const message = 'goes with samlAssertionFile';
+      context.addIssue({ code: 'custom', path: ['samlKeyFile'], message });
+    }
+    const isProvider = value.org.toLowerCase() === 'system' || value.org.includes('${');
+    if (value.tenant !== undefined && !isProvider) {
+      const message = 'only a provider, whose org is System, acts for a tenant';
+      context.addIssue({ code: 'custom', path: ['tenant'], message });
     }
     if ((value.password ?? value.passwordFile) !== undefined && value.user === undefined) {
       context.addIssue({ code: 'custom', path: ['user'], message: 'is needed beside a password' });

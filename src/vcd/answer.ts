@@ -45,6 +45,11 @@ const BY_MINOR_CODE: Readonly<Record<string, ErrorCode>> = {
 /** A server that asks for more is asked again all the same. */
 const LONGEST_WAIT_MS = 10 * 60_000;
 
+/** vCD says the same of what is not there and of what one may not see. */
+export function isUnseen(error: unknown): boolean {
+  return error instanceof FerryError && error.code === 'ITEM_GONE';
+}
+
 /** What `<Error>` says: all of it is in attributes. */
 export interface VcdMessage {
   readonly message: string;
@@ -85,6 +90,13 @@ export function errorOfAnswer(answer: HttpAnswer, phase: Phase, label: string): 
     ...(requestId === undefined ? {} : { requestId }),
   };
   const details = { facts, retryAfterMs: retryAfterMs(headers) };
+  if (status >= 300 && status < 400) {
+    return new FerryError(
+      'NOT_VCD',
+      `${label} was answered ${status}, a redirection${placeOf(headers)}; credentials follow none`,
+      { ...details, hint: "Put the address that vCD itself has into the target's `url`." },
+    );
+  }
   if (isForeignPage(body)) {
     return new FerryError(
       'SERVER_UNAVAILABLE',
@@ -95,8 +107,22 @@ export function errorOfAnswer(answer: HttpAnswer, phase: Phase, label: string): 
   const byCode = codeOfMinorCode(vcd?.minorCode);
   const code =
     byCode ?? BY_PHASE[phase][status] ?? (status >= 500 ? 'SERVER_UNAVAILABLE' : 'VCD_REJECTED');
-  const said = vcd?.message ? `: ${vcd.message}` : '';
+  const said = vcd?.message ? `: ${vcd.message}` : silence(answer, phase);
   return new FerryError(code, `${label} was answered ${status}${said}`, details);
+}
+
+/** vCD names each of its own answers, but for those to transfers. */
+function silence({ headers, body }: HttpAnswer, phase: Phase): string {
+  if (phase === 'transfer' || headers['x-vmware-vcloud-request-id'] !== undefined) return '';
+  return body.trim() === ''
+    ? ', with nothing else and without a request id: not by vCD itself?'
+    : ', by something that does not speak as vCD does';
+}
+
+/** The host alone: an address may hold secrets. */
+function placeOf(headers: HttpAnswer['headers']): string {
+  const location = headers['location']?.toString() ?? '';
+  return URL.canParse(location) ? ` to ${new URL(location).host}` : '';
 }
 
 function codeOfMinorCode(minorCode: string | undefined): ErrorCode | undefined {
@@ -128,7 +154,8 @@ function parseJsonMessage(body: string): VcdMessage | undefined {
   }
 }
 
-function isForeignPage(body: string): boolean {
+/** What a firewall, a balancer or a web server says in place of vCD. */
+export function isForeignPage(body: string): boolean {
   return /^\s*(<!doctype html|<html)/i.test(body.slice(0, 200));
 }
 

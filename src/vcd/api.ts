@@ -1,6 +1,7 @@
 import { FerryError } from '../errors.ts';
 import { parseXml, REPLY_LIMITS, type XmlElement, XmlError } from '../xml.ts';
-import { errorOfAnswer, type Phase } from './answer.ts';
+import { atOrigin } from './address.ts';
+import { errorOfAnswer, isForeignPage, type Phase } from './answer.ts';
 import type { HttpAnswer, HttpRequest, VcdHttp } from './http.ts';
 import type { OpenSession, VcdSession } from './session.ts';
 
@@ -18,8 +19,16 @@ export interface ApiRequest {
   readonly body?: string;
   /** MIME type of the body. */
   readonly type?: string;
+  /** In place of the XML of the version that is spoken. */
+  readonly accept?: string;
   readonly phase?: Phase;
 }
+
+/** A session that is not used for so long is touched while bytes flow (vCD's own limit: 30 minutes). */
+const IDLE_MS = 5 * 60_000;
+const TOUCH_MS = 60_000;
+/** vCD reads at most this of a request (guide, "Request Limits"). */
+const LONGEST_BODY_BYTES = 512 * 1024;
 
 /** Requests to the API of one target: with session, version and checked answers. */
 export class VcdApi {
@@ -27,6 +36,7 @@ export class VcdApi {
   readonly session: VcdSession;
   readonly #http: VcdHttp;
   readonly #insecure: boolean;
+  #askedAt = performance.now();
 
   constructor(origin: URL, parts: { http: VcdHttp; session: VcdSession; insecure: boolean }) {
     this.origin = origin;
@@ -43,6 +53,14 @@ export class VcdApi {
   async request(request: ApiRequest, context: CallContext): Promise<XmlElement | undefined> {
     const url = this.addressOf(request.href);
     const label = `${request.method} ${url.pathname}`;
+    const bytes = Buffer.byteLength(request.body ?? '');
+    if (bytes > LONGEST_BODY_BYTES) {
+      throw new FerryError(
+        'VCD_REJECTED',
+        `${label} would have ${bytes} bytes; vCD reads at most ${LONGEST_BODY_BYTES}`,
+        { hint: 'Give the item a shorter description or less metadata.' },
+      );
+    }
     const answer = await this.#sendAuthorized(request, url, label, context);
     if (answer.status < 200 || answer.status >= 300) {
       throw errorOfAnswer(answer, request.phase ?? 'object', label);
@@ -52,10 +70,33 @@ export class VcdApi {
       return parseXml(answer.body, REPLY_LIMITS);
     } catch (error) {
       if (!(error instanceof XmlError)) throw error;
-      throw new FerryError('SERVER_UNAVAILABLE', `what came back from ${label} ${error.message}`, {
-        cause: error,
-      });
+      const what = isForeignPage(answer.body)
+        ? `${label} was answered with an HTML page by something in front of vCD`
+        : `what came back from ${label} ${error.message}`;
+      throw new FerryError('SERVER_UNAVAILABLE', what, { cause: error });
     }
+  }
+
+  /**
+   * As `get`, of the newer API, which speaks JSON.
+   *
+   * @throws FerryError as `request`; SERVER_UNAVAILABLE for what is no JSON object
+   */
+  async getJson(path: string, context: CallContext): Promise<Readonly<Record<string, unknown>>> {
+    const url = this.addressOf(path);
+    const label = `GET ${url.pathname}`;
+    const { version } = await this.#session(context);
+    const accept = `application/json;version=${version}`;
+    const request: ApiRequest = { method: 'GET', href: path, accept };
+    const answer = await this.#sendAuthorized(request, url, label, context);
+    if (answer.status !== 200) throw errorOfAnswer(answer, 'object', label);
+    try {
+      const value: unknown = JSON.parse(answer.body);
+      if (typeof value === 'object' && value !== null) return value as Record<string, unknown>;
+    } catch {
+      // as for any other value
+    }
+    throw new FerryError('SERVER_UNAVAILABLE', `what came back from ${label} is not JSON`);
   }
 
   /** As `request`, for calls that must have an answer. */
@@ -87,17 +128,29 @@ export class VcdApi {
     const session = await this.#session(context);
     const verified = url.protocol === 'https:' && !this.#insecure;
     const trusted = url.origin === this.origin.origin || verified;
-    const { accept: _accept, ...token } = session.headers;
-    const answer = await this.#http.send({
-      method: 'PUT',
-      url,
-      headers: { ...(trusted ? token : {}), ...requestIdHeader(context), ...headers },
-      body,
-      signal: context.signal,
-      label,
-    });
-    if (answer.status >= 200 && answer.status < 300) return;
-    throw errorOfAnswer(answer, 'transfer', label);
+    const keepAlive = setInterval(() => void this.#touchSession(), TOUCH_MS);
+    try {
+      const answer = await this.#http.send({
+        method: 'PUT',
+        url,
+        headers: { ...(trusted ? session.token : {}), ...requestIdHeader(context), ...headers },
+        body,
+        signal: context.signal,
+        label,
+      });
+      if (answer.status >= 200 && answer.status < 300) return;
+      throw errorOfAnswer(answer, 'transfer', label);
+    } finally {
+      clearInterval(keepAlive);
+    }
+  }
+
+  /** Transfers do not keep the session alive, and one that was handed to us can't be had anew. */
+  async #touchSession(): Promise<void> {
+    if (performance.now() - this.#askedAt < IDLE_MS) return;
+    this.#askedAt = performance.now();
+    const signal = AbortSignal.timeout(IDLE_MS);
+    await this.request({ method: 'GET', href: '/api/org' }, { signal }).catch(() => undefined);
   }
 
   /**
@@ -105,8 +158,7 @@ export class VcdApi {
    * host that was configured, which is also the only one that gets the token.
    */
   addressOf(href: string): URL {
-    const url = new URL(href, this.origin);
-    return new URL(url.pathname + url.search, this.origin);
+    return atOrigin(this.origin, href);
   }
 
   /** A login serves all jobs: one that is stopped does not wait for it, nor end it. */
@@ -129,6 +181,7 @@ export class VcdApi {
         signal: context.signal,
         headers: {
           ...headers,
+          ...(request.accept === undefined ? {} : { accept: request.accept }),
           ...(request.type === undefined ? {} : { 'content-type': request.type }),
           ...requestIdHeader(context),
         },
@@ -136,21 +189,12 @@ export class VcdApi {
       };
       return this.#http.send(sent);
     };
+    this.#askedAt = performance.now();
     const answer = await send(session.headers);
     if (answer.status !== 401) return answer;
     // The token has run out: transfers do not keep a session alive. Once, then it is final.
     return send((await this.session.renew(session)).headers);
   }
-}
-
-/** Whether two addresses mean the same thing of a server, whose public name may change. */
-export function isSameHref(a: string, b: string): boolean {
-  return pathOf(a) === pathOf(b);
-}
-
-/** An address without the host. */
-export function pathOf(href: string): string {
-  return URL.canParse(href) ? new URL(href).pathname : href;
 }
 
 function requestIdHeader({ requestId }: CallContext): Record<string, string> {

@@ -1,8 +1,10 @@
 import { FerryError } from '../errors.ts';
 import type { XmlElement } from '../xml.ts';
 import type { CallContext, VcdApi } from './api.ts';
-import { findLink } from './entity.ts';
 import { MIME } from './mime.ts';
+import { findOrg } from './org.ts';
+import { queryRecords } from './query.ts';
+import { findLink } from './task.ts';
 import { compareVersions } from './versions.ts';
 
 /** A catalog as it is now. */
@@ -11,6 +13,8 @@ export interface CatalogState {
   /** The same whatever a target is called and by which address it is reached. */
   readonly urn: string;
   readonly name: string;
+  /** Spoken by a server from before uploads to catalogs: one uploaded to a vDC then. */
+  readonly isTooOld: boolean;
   /** Where templates and media are created; undefined without the right, and in subscribed ones. */
   readonly addTemplateHref: string | undefined;
   readonly addMediaHref: string | undefined;
@@ -35,10 +39,15 @@ export async function findCatalogHref(
   });
 }
 
-/** A catalog of which only the address is known. */
-export interface NamedHref {
+/** A catalog as a list shows it; what an older server does not say is undefined. */
+export interface CatalogEntry {
   readonly name: string;
   readonly href: string;
+  readonly owner?: string | undefined;
+  readonly created?: string | undefined;
+  readonly items?: number | undefined;
+  /** Filled by another catalog: nothing is added to it. */
+  readonly isSubscribed?: boolean | undefined;
 }
 
 /** The organisation's catalogs; with a name, at least the one that has it. */
@@ -46,29 +55,20 @@ export async function listCatalogs(
   api: VcdApi,
   { org, name }: { org: string; name?: string | undefined },
   context: CallContext,
-): Promise<NamedHref[]> {
+): Promise<CatalogEntry[]> {
   const { version } = await api.session.get();
   // From 33.0 on an organisation no longer lists its catalogs.
   return compareVersions(version, '33.0') < 0
     ? catalogsByLinks(api, org, context)
-    : catalogsByQuery(api, { org, name, version }, context);
+    : catalogsByQuery(api, { org, name }, context);
 }
 
 async function catalogsByLinks(
   api: VcdApi,
   org: string,
   context: CallContext,
-): Promise<NamedHref[]> {
-  const list = await api.get('/api/org', context);
-  const own = list
-    .children('Org')
-    .find((entry) => entry.attribute('name')?.toLowerCase() === org.toLowerCase());
-  const href = own?.attribute('href');
-  if (href === undefined) {
-    throw new FerryError('CATALOG_NOT_FOUND', `the organisation ${org} can't be seen`, {
-      facts: { org },
-    });
-  }
+): Promise<CatalogEntry[]> {
+  const { href } = await findOrg(api, org, context);
   const root = await api.get(href, context);
   return root
     .children('Link')
@@ -83,46 +83,36 @@ async function catalogsByLinks(
 /** The records also name catalogs that other organisations share: those are never ours. */
 async function catalogsByQuery(
   api: VcdApi,
-  { org, name, version }: { org: string; name: string | undefined; version: string },
+  { org, name }: { org: string; name: string | undefined },
   context: CallContext,
-): Promise<NamedHref[]> {
+): Promise<CatalogEntry[]> {
   const type = api.session.isProvider ? 'adminCatalog' : 'catalog';
-  const filter = name === undefined ? '' : encodeFilter('name', name, version);
-  let href: string | undefined =
-    `/api/query?type=${type}&format=records&page=1&pageSize=128${filter}`;
-  const found: NamedHref[] = [];
-  while (href !== undefined) {
-    const page: XmlElement = await api.get(href, context);
-    for (const record of page.children()) {
-      if (!record.name.endsWith('CatalogRecord')) continue;
-      if (record.attribute('orgName')?.toLowerCase() !== org.toLowerCase()) continue;
-      const address = record.attribute('href') ?? '';
+  const filter = name === undefined ? [] : [{ field: 'name', value: name }];
+  const records = await queryRecords(api, { type, filter }, context);
+  return records
+    .filter((record) => record.attribute('orgName')?.toLowerCase() === org.toLowerCase())
+    .map((record) => ({
+      name: record.attribute('name') ?? '',
       // The administrator's view of a catalog has no links to upload by.
-      found.push({
-        name: record.attribute('name') ?? '',
-        href: address.replace('/api/admin/', '/api/'),
-      });
-    }
-    href = findLink(page, 'nextPage')?.attribute('href');
-  }
-  return found;
+      href: (record.attribute('href') ?? '').replace('/api/admin/', '/api/'),
+      owner: record.attribute('ownerName'),
+      created: record.attribute('creationDate'),
+      items: countOf(record),
+      isSubscribed: isSubscribed(record),
+    }));
 }
 
-/** `&filter=…`: from 35.0 on encoded once, with `( ) , ;` escaped; encoded twice before. */
-export function encodeFilter(field: string, value: string, version: string): string {
-  if (compareVersions(version, '35.0') >= 0) {
-    const escaped = value.replaceAll(/[\\(),;*]/g, '\\$&');
-    return `&filter=${field}==${encodeStrictly(escaped)}`;
-  }
-  return `&filterEncoded=true&filter=${field}==${encodeURIComponent(encodeStrictly(value))}`;
+function countOf(record: XmlElement): number | undefined {
+  const templates = record.attribute('numberOfVAppTemplates');
+  const media = record.attribute('numberOfMedia');
+  return templates === undefined || media === undefined
+    ? undefined
+    : Number(templates) + Number(media);
 }
 
-/** `encodeURIComponent` leaves some of RFC 3986's reserved characters as they are. */
-function encodeStrictly(text: string): string {
-  return encodeURIComponent(text).replaceAll(
-    /[!'()*]/g,
-    (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`,
-  );
+function isSubscribed(record: XmlElement): boolean | undefined {
+  const type = record.attribute('publishSubscriptionType');
+  return type === undefined ? undefined : type === 'SUBSCRIBED';
 }
 
 export async function getCatalog(
@@ -130,9 +120,11 @@ export async function getCatalog(
   href: string,
   context: CallContext,
 ): Promise<CatalogState> {
+  const { version } = await api.session.get();
   const root = await api.get(href, context);
   return {
     href,
+    isTooOld: compareVersions(version, '5.5') < 0,
     urn: root.attribute('id') ?? new URL(href, api.origin).pathname,
     name: root.attribute('name') ?? '',
     addTemplateHref: findLink(root, 'add', MIME.templateParams)?.attribute('href'),

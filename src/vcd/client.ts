@@ -1,7 +1,13 @@
 import { FerryError } from '../errors.ts';
 import { type CallContext, VcdApi } from './api.ts';
-import { type CatalogState, findCatalogHref, getCatalog, listCatalogs } from './catalog.ts';
-import { type EntityState, getEntity, parseTask, type TaskState } from './entity.ts';
+import {
+  type CatalogEntry,
+  type CatalogState,
+  findCatalogHref,
+  getCatalog,
+  listCatalogs,
+} from './catalog.ts';
+import { type EntityState, getEntity } from './entity.ts';
 import { type HttpTimeouts, type Trust, VcdHttp } from './http.ts';
 import {
   createMedia,
@@ -12,8 +18,14 @@ import {
   type NewMedia,
   type NewTemplate,
 } from './item.ts';
-import { addMetadata, getMetadata } from './metadata.ts';
+import { setLease, templateLeaseOf } from './lease.ts';
+import { type ItemEntry, listItems } from './listing.ts';
+import { addMetadata, getMetadata, type MetadataEntry } from './metadata.ts';
+import { findOrg, listOrgs, type OrgEntry } from './org.ts';
+import { type Role, roleOf } from './rights.ts';
 import { type SessionOptions, VcdSession } from './session.ts';
+import { listStorageProfiles, type StorageProfile } from './storage.ts';
+import { parseTask, type TaskState } from './task.ts';
 
 export interface VcdOptions extends SessionOptions {
   readonly trust: Trust;
@@ -43,7 +55,7 @@ export class VcdClient {
       session: this.#session,
       insecure: options.trust.insecure ?? false,
     });
-    this.#org = options.org;
+    this.#org = options.tenant ?? options.org;
   }
 
   /** Logs in if need be. @throws FerryError as the login does */
@@ -70,10 +82,35 @@ export class VcdClient {
     return catalog;
   }
 
-  /** The organisation's catalogs. */
-  async catalogNames(context: CallContext): Promise<string[]> {
-    const catalogs = await listCatalogs(this.#api, { org: this.#org }, context);
-    return catalogs.map(({ name }) => name);
+  /** Organisations that this login sees. */
+  listOrgs(context: CallContext): Promise<OrgEntry[]> {
+    return listOrgs(this.#api, context);
+  }
+
+  /** The catalogs of the target's own organisation, or of another. */
+  listCatalogs(context: CallContext, org = this.#org): Promise<CatalogEntry[]> {
+    return listCatalogs(this.#api, { org }, context);
+  }
+
+  listItems(
+    catalog: Pick<CatalogState, 'urn' | 'name'>,
+    context: CallContext,
+  ): Promise<ItemEntry[]> {
+    return listItems(this.#api, catalog, context);
+  }
+
+  listStorageProfiles(context: CallContext): Promise<StorageProfile[]> {
+    return listStorageProfiles(this.#api, context);
+  }
+
+  /** After how many seconds templates are removed, 0 for never; undefined if that is not to be seen. */
+  async templateLease(context: CallContext): Promise<number | undefined> {
+    const { href } = await findOrg(this.#api, this.#org, context);
+    return templateLeaseOf(this.#api, href, context);
+  }
+
+  role(context: CallContext): Promise<Role> {
+    return roleOf(this.#api, context);
   }
 
   /**
@@ -81,8 +118,9 @@ export class VcdClient {
    *
    * @throws FerryError NETWORK, SERVER_UNAVAILABLE … while nobody does
    */
-  async probe(signal: AbortSignal): Promise<void> {
-    await this.#session.negotiate(signal);
+  async probe(signal: AbortSignal): Promise<{ version: string }> {
+    const { version } = await this.#session.negotiate(signal);
+    return { version };
   }
 
   createTemplate(addHref: string, item: NewTemplate, context: CallContext): Promise<ItemReference> {
@@ -152,10 +190,18 @@ export class VcdClient {
 
   addMetadata(
     entityHref: string,
-    entries: Readonly<Record<string, string>>,
+    entries: readonly MetadataEntry[],
     context: CallContext,
-  ): Promise<void> {
+  ): Promise<TaskState | undefined> {
     return addMetadata(this.#api, entityHref, entries, context);
+  }
+
+  setLease(
+    templateHref: string,
+    seconds: number,
+    context: CallContext,
+  ): Promise<TaskState | undefined> {
+    return setLease(this.#api, templateHref, seconds, context);
   }
 
   /** Ends a running upload task; vCD then removes the item itself. */

@@ -1,7 +1,9 @@
 import { FerryError } from '../errors.ts';
 import type { XmlElement } from '../xml.ts';
-import { isQuota, messageOf, type VcdMessage } from './answer.ts';
+import { isQuota, type VcdMessage } from './answer.ts';
 import type { CallContext, VcdApi } from './api.ts';
+import { type Lease, parseLease } from './lease.ts';
+import { findLink, parseTask, type TaskState } from './task.ts';
 
 /** A file that the server waits for. */
 export interface WantedFile {
@@ -11,13 +13,6 @@ export interface WantedFile {
   readonly bytesTransferred: number;
   /** A secret: whoever has it can write to the item. */
   readonly uploadHref: string | undefined;
-}
-
-export interface TaskState {
-  readonly href: string;
-  readonly status: string;
-  readonly error: VcdMessage | undefined;
-  readonly cancelHref: string | undefined;
 }
 
 /** A vApp template or a media image as the server shows it now. */
@@ -31,6 +26,7 @@ export interface EntityState {
   readonly files: readonly WantedFile[];
   readonly tasks: readonly TaskState[];
   readonly editHref: string | undefined;
+  readonly lease: Lease | undefined;
   readonly media: { readonly size: string; readonly imageType: string | undefined } | undefined;
 }
 
@@ -62,19 +58,9 @@ export function parseEntity(root: XmlElement, href: string): EntityState {
     files: (root.child('Files')?.children('File') ?? []).map(parseFile),
     tasks: (root.child('Tasks')?.children('Task') ?? []).map(parseTask),
     editHref: findLink(root, 'edit')?.attribute('href'),
+    lease: parseLease(root),
     media: isMedia ? { size: root.attribute('size') ?? '', imageType } : undefined,
   };
-}
-
-/** By relation and, where one is given, by type; never by position. Types differ in case. */
-export function findLink(root: XmlElement, rel: string, type?: string): XmlElement | undefined {
-  return root
-    .children('Link')
-    .find(
-      (link) =>
-        link.attribute('rel') === rel &&
-        (type === undefined || link.attribute('type')?.toLowerCase() === type.toLowerCase()),
-    );
 }
 
 function parseFile(file: XmlElement): WantedFile {
@@ -85,23 +71,6 @@ function parseFile(file: XmlElement): WantedFile {
     bytesTransferred: Number(file.attribute('bytesTransferred') ?? 0),
     uploadHref: findLink(file, 'upload:default')?.attribute('href'),
   };
-}
-
-export function parseTask(task: XmlElement): TaskState {
-  const error = task.child('Error');
-  return {
-    href: task.attribute('href') ?? '',
-    status: (task.attribute('status') ?? '').toLowerCase(),
-    error: error ? messageOf(error) : undefined,
-    cancelHref: findLink(task, 'task:cancel')?.attribute('href'),
-  };
-}
-
-const UNDER_WAY = new Set(['queued', 'prerunning', 'running', 'postrunning']);
-
-/** True while vCD itself has something to do: a task that waits for its turn may wait for ever. */
-export function isUnderWay({ status }: TaskState): boolean {
-  return UNDER_WAY.has(status);
 }
 
 export function isReady({ kind, status, files }: EntityState): boolean {
@@ -150,6 +119,9 @@ export function endedByItself({ code }: FerryError): boolean {
   return code === 'TRANSFER_EXPIRED' || code === 'IMPORT_FAILED' || code === 'QUOTA_EXCEEDED';
 }
 
+/** Statuses by which vCD says that what it was given is wrong; others of 4xx pass, or are about rights. */
+const OF_REQUEST: ReadonlySet<number> = new Set([400, 404, 405, 406, 410, 411, 413, 415, 422]);
+
 /** Only what vCD says of the package itself is final; hosts, datastores and vCenters recover. */
 function importErrorOf(
   error: VcdMessage | undefined,
@@ -157,8 +129,9 @@ function importErrorOf(
   if (!error) return 'IMPORT_FAILED';
   const { majorCode, minorCode = '' } = error;
   if (isQuota(minorCode)) return 'QUOTA_EXCEEDED';
+  if (/BUSY|LIMITS_EXCEEDED|TIMEOUT|TIMED_?OUT|UNAVAILABLE/.test(minorCode)) return 'IMPORT_FAILED';
   const ofPackage =
-    (majorCode !== undefined && majorCode >= 400 && majorCode < 500) ||
+    (majorCode !== undefined && OF_REQUEST.has(majorCode)) ||
     /OVF|DESCRIPTOR|MANIFEST|CHECKSUM|VALIDATION|INVALID/.test(minorCode);
   return ofPackage ? 'IMPORT_REJECTED' : 'IMPORT_FAILED';
 }

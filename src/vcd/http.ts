@@ -1,5 +1,6 @@
-import { Agent as HttpAgent } from 'node:http';
+import { Agent as HttpAgent, request as httpRequest } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
+import { isIP, type Socket } from 'node:net';
 import { connect, type PeerCertificate, rootCertificates } from 'node:tls';
 import got, { type Got, RequestError } from 'got';
 import { HttpProxyAgent, HttpsProxyAgent } from 'hpagent';
@@ -117,10 +118,13 @@ export class VcdHttp {
   }
 
   async #tlsOptions(): Promise<TlsOptions> {
-    const { ca, certificateSha256, insecure } = this.#trust;
+    const { ca, certificateSha256, insecure, proxy } = this.#trust;
     if (insecure) return { rejectUnauthorized: false };
     if (certificateSha256 !== undefined && this.#origin.protocol === 'https:') {
-      return pinnedTo(this.#origin, certificateSha256, this.#timeouts.connectMs);
+      return pinnedTo(this.#origin, certificateSha256, {
+        proxy,
+        timeoutMs: this.#timeouts.connectMs,
+      });
     }
     // In addition to the authorities that Node knows, which `ca` alone would replace.
     return ca === undefined ? {} : { ca: [...rootCertificates, ca] };
@@ -138,11 +142,11 @@ interface TlsOptions {
  * Trusts one certificate and nothing else: fetches it, compares its digest with the pin, and then
  * makes it the only authority, so that TLS itself refuses any other before a byte is sent.
  */
-async function pinnedTo(origin: URL, pin: string, timeoutMs: number): Promise<TlsOptions> {
+async function pinnedTo(origin: URL, pin: string, way: Way): Promise<TlsOptions> {
   const wanted = pin.replaceAll(':', '').toLowerCase();
   const matches = (certificate: PeerCertificate): boolean =>
     certificate.fingerprint256.replaceAll(':', '').toLowerCase() === wanted;
-  const certificate = await fetchCertificate(origin, timeoutMs);
+  const certificate = await fetchCertificate(origin, way);
   if (!matches(certificate)) {
     throw new FerryError(
       'TLS_UNTRUSTED',
@@ -159,14 +163,22 @@ async function pinnedTo(origin: URL, pin: string, timeoutMs: number): Promise<Tl
   };
 }
 
-function fetchCertificate(origin: URL, timeoutMs: number): Promise<PeerCertificate> {
+/** How to get to a host. */
+interface Way {
+  readonly proxy: string | undefined;
+  readonly timeoutMs: number;
+}
+
+async function fetchCertificate(origin: URL, way: Way): Promise<PeerCertificate> {
+  const tunnel = way.proxy === undefined ? undefined : await openTunnel(origin, way.proxy, way);
   return new Promise((resolve, reject) => {
     const socket = connect({
-      host: origin.hostname,
-      port: Number(origin.port || 443),
-      servername: origin.hostname,
+      ...(tunnel
+        ? { socket: tunnel }
+        : { host: origin.hostname, port: Number(origin.port || 443) }),
+      ...(isIP(origin.hostname) === 0 ? { servername: origin.hostname } : {}),
       rejectUnauthorized: false, // only looked at: nothing is sent over this connection
-      timeout: timeoutMs,
+      timeout: way.timeoutMs,
     });
     const fail = (error: Error): void => {
       socket.destroy();
@@ -179,6 +191,33 @@ function fetchCertificate(origin: URL, timeoutMs: number): Promise<PeerCertifica
       socket.destroy();
       resolve(certificate);
     });
+  });
+}
+
+/** A connection to a host through a proxy (RFC 9110 §9.3.6). */
+function openTunnel(origin: URL, proxy: string, { timeoutMs }: Way): Promise<Socket> {
+  const { hostname, port, username, password } = new URL(proxy);
+  const label = `connection to ${origin.host} through the proxy ${hostname}`;
+  const credentials = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
+  const basic = `Basic ${Buffer.from(credentials).toString('base64')}`;
+  return new Promise((resolve, reject) => {
+    const request = httpRequest({
+      ...{ method: 'CONNECT', hostname, port: port || 80, timeout: timeoutMs },
+      path: `${origin.hostname}:${origin.port || 443}`,
+      headers: username === '' ? {} : { 'proxy-authorization': basic },
+    });
+    const fail = (error: Error): void => {
+      request.destroy();
+      reject(networkError(error, { url: new URL(proxy), label }));
+    };
+    request.once('error', fail);
+    request.once('timeout', () => fail(new Error('timed out')));
+    request.once('connect', ({ statusCode }, socket) => {
+      if (statusCode === 200) return resolve(socket);
+      socket.destroy();
+      fail(new FerryError('NETWORK', `${label} was answered ${statusCode}`));
+    });
+    request.end();
   });
 }
 

@@ -21,6 +21,8 @@ interface NewItem {
 export interface NewTemplate extends NewItem {
   /** The server then waits for the manifest, too, and checks every digest itself. */
   readonly manifestRequired: boolean;
+  /** Where the server fetches the package from by itself. */
+  readonly sourceHref?: string | undefined;
 }
 
 export interface NewMedia extends NewItem {
@@ -41,7 +43,11 @@ export async function createTemplate(
   const body = buildXml(
     {
       name: 'UploadVAppTemplateParams',
-      attributes: { name: item.name, manifestRequired: String(item.manifestRequired) },
+      attributes: {
+        name: item.name,
+        manifestRequired: String(item.manifestRequired),
+        sourceHref: item.sourceHref,
+      },
       children: commonChildren(item),
     },
     VCLOUD,

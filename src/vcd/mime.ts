@@ -4,7 +4,9 @@ export const MIME = {
   templateParams: 'application/vnd.vmware.vcloud.uploadVAppTemplateParams+xml',
   media: 'application/vnd.vmware.vcloud.media+xml',
   catalog: 'application/vnd.vmware.vcloud.catalog+xml',
+  lease: 'application/vnd.vmware.vcloud.leaseSettingsSection+xml',
   metadata: 'application/vnd.vmware.vcloud.metadata+xml',
 } as const;
 
+export const OVF = 'http://schemas.dmtf.org/ovf/envelope/1';
 export const VCLOUD = 'http://www.vmware.com/vcloud/v1.5';

@@ -1,15 +1,16 @@
 import { FerryError } from '../errors.ts';
-import type { HttpAnswer, VcdHttp } from './http.ts';
-import { chooseVersion, compareVersions, type OfferedVersion, parseVersions } from './versions.ts';
-
-export type Credentials =
-  | { readonly kind: 'password'; readonly user: string; readonly password: string }
-  | { readonly kind: 'apiToken'; readonly token: string }
-  | { readonly kind: 'bearer'; readonly token: string };
+import { parseXml, REPLY_LIMITS } from '../xml.ts';
+import { atOrigin } from './address.ts';
+import { errorOfAnswer } from './answer.ts';
+import type { HttpAnswer, HttpRequest, VcdHttp } from './http.ts';
+import { type Credentials, type Door, isProvider, logIn, type Token } from './login.ts';
+import { chooseVersion, type OfferedVersion, parseVersions } from './versions.ts';
 
 export interface SessionOptions {
   readonly url: URL;
   readonly org: string;
+  /** The organisation that a provider acts for. */
+  readonly tenant?: string;
   /** Read when they are needed, so that a changed file is seen at the next login. */
   readonly credentials: () => Promise<Credentials>;
   /** A rejected login is not tried again before this has passed: it could lock the account. */
@@ -25,8 +26,18 @@ export interface SessionOptions {
 /** An open API session: what every request needs. */
 export interface OpenSession {
   readonly version: string;
+  /** The token alone, as transfers carry it. */
+  readonly token: Readonly<Record<string, string>>;
+  /** All of a request to the API. */
   readonly headers: Readonly<Record<string, string>>;
+  /** Milliseconds since the epoch: from then on another login is made, before this one runs out. */
+  readonly renewAt: number;
 }
+
+const LONGEST_MARGIN_MS = 60_000;
+const MARGIN = 0.1;
+/** One that could not be renewed in advance is tried again after this. */
+const RENEWAL_PAUSE_MS = 60_000;
 
 /**
  * The login of one target, shared by all its uploads in this process. Only one login is under way
@@ -36,34 +47,30 @@ export class VcdSession {
   readonly #http: VcdHttp;
   readonly #options: SessionOptions;
   #open: Promise<OpenSession> | undefined;
+  #renewing = false;
+  #renewalBlockedUntil = 0;
   #rejected: { error: FerryError; until: number } | undefined;
+  /** What was learnt of the target's doors: no need to learn it by another login that fails. */
+  readonly #doors: Door['known'] = { legacy: 'untried' };
 
   constructor(http: VcdHttp, options: SessionOptions) {
     this.#http = http;
     this.#options = options;
   }
 
+  /** Whether requests are made as a provider, for nobody else. */
   get isProvider(): boolean {
-    return this.#options.org.toLowerCase() === 'system';
+    return isProvider(this.#options.org) && this.#options.tenant === undefined;
   }
 
   /** @throws FerryError AUTH_REJECTED, VERSION_UNSUPPORTED, NOT_VCD, NETWORK … */
-  get(): Promise<OpenSession> {
-    if (this.#rejected && Date.now() < this.#rejected.until) {
-      return Promise.reject(this.#rejected.error);
-    }
-    if (!this.#open) {
-      const opening = this.#logIn();
-      this.#open = opening;
-      opening.catch((error: unknown) => {
-        if (this.#open === opening) this.#open = undefined;
-        if (error instanceof FerryError && error.code === 'AUTH_REJECTED') {
-          const until = Date.now() + (this.#options.rejectedPauseMs ?? 60_000);
-          this.#rejected = { error, until };
-        }
-      });
-    }
-    return this.#open;
+  async get(): Promise<OpenSession> {
+    if (this.#rejected && Date.now() < this.#rejected.until) throw this.#rejected.error;
+    this.#open ??= this.#begin();
+    const opening = this.#open;
+    const session = await opening;
+    if (Date.now() >= session.renewAt) void this.#renewInAdvance(opening);
+    return session;
   }
 
   /** Forgets a session that was answered 401, unless it has been renewed meanwhile. */
@@ -75,178 +82,142 @@ export class VcdSession {
     return this.get();
   }
 
+  #begin(): Promise<OpenSession> {
+    const opening = this.#logIn();
+    opening.catch((error: unknown) => {
+      if (this.#open === opening) this.#open = undefined;
+      if (error instanceof FerryError && error.code === 'AUTH_REJECTED') {
+        const until = Date.now() + (this.#options.rejectedPauseMs ?? 60_000);
+        this.#rejected = { error, until };
+      }
+    });
+    return opening;
+  }
+
+  /** While it is made, and if it fails, requests go on with the session there is. */
+  async #renewInAdvance(old: Promise<OpenSession>): Promise<void> {
+    if (this.#renewing || Date.now() < this.#renewalBlockedUntil) return;
+    this.#renewing = true;
+    try {
+      const renewed = Promise.resolve(await this.#logIn());
+      if (this.#open === old) this.#open = renewed;
+    } catch {
+      this.#renewalBlockedUntil = Date.now() + RENEWAL_PAUSE_MS;
+    } finally {
+      this.#renewing = false;
+    }
+  }
+
   /**
-   * Negotiates the version, then logs in where that version wants it: by the cloudapi from 33.0 on
-   * (38.0 removed the other), by `/api/sessions` below.
+   * Negotiates the version, then logs in where that version wants it.
    *
    * A login is no upload's own: it goes on when the job that asked for it is cancelled.
    */
   async #logIn(): Promise<OpenSession> {
-    const offered = await this.negotiate();
+    const { tenant, org, url } = this.#options;
+    const { versions, version } = await this.#negotiate();
     const credentials = await this.#options.credentials();
-    const alone = this.#options.alone ?? ((logIn) => logIn());
-    const token = await alone(() => this.#tokenFor(credentials, offered));
+    const alone = this.#options.alone ?? ((run) => run());
+    const door: Door = {
+      host: url.host,
+      org,
+      versions,
+      version,
+      known: this.#doors,
+      post: (request) =>
+        this.#send({ method: 'POST', label: `the login at ${url.host}`, ...request }),
+    };
+    const token = await alone(() => logIn(door, credentials));
+    const accept = `application/*+xml;version=${version.version}`;
+    const headers = { accept, ...token.headers };
     return {
-      version: offered.version,
-      headers: {
-        accept: `application/*+xml;version=${offered.version}`,
-        ...(token.legacy
-          ? { 'x-vcloud-authorization': token.value }
-          : { authorization: `Bearer ${token.value}` }),
-      },
+      version: version.version,
+      token: token.headers,
+      headers:
+        tenant === undefined
+          ? headers
+          : { ...headers, ...(await this.#contextOf(tenant, headers)) },
+      renewAt: renewalOf(token, credentials),
     };
   }
 
   /** The version that both sides speak; needs no login. */
   async negotiate(signal?: AbortSignal): Promise<OfferedVersion> {
+    return (await this.#negotiate(signal)).version;
+  }
+
+  async #negotiate(
+    signal?: AbortSignal,
+  ): Promise<{ versions: readonly OfferedVersion[]; version: OfferedVersion }> {
     const { host } = this.#options.url;
     const label = `GET ${host}/api/versions`;
     const answer = await this.#send({ method: 'GET', path: '/api/versions', label, signal });
-    if (answer.status >= 500) {
-      throw new FerryError('SERVER_UNAVAILABLE', `${label} was answered ${answer.status}`, {
-        facts: { status: answer.status },
-      });
-    }
+    if (answer.status === 429 || answer.status >= 500) throw errorOfAnswer(answer, 'object', label);
     if (answer.status !== 200) {
-      throw new FerryError('NOT_VCD', `${label} was answered ${answer.status}`, {
-        facts: { status: answer.status },
+      const { message } = errorOfAnswer(answer, 'object', label);
+      throw new FerryError('NOT_VCD', message, { facts: { status: answer.status } });
+    }
+    const versions = parseVersions(answer.body, host);
+    return { versions, version: chooseVersion(versions, host) };
+  }
+
+  /** The headers by which a provider acts for a tenant. @throws FerryError ORG_NOT_FOUND */
+  async #contextOf(
+    tenant: string,
+    headers: Readonly<Record<string, string>>,
+  ): Promise<Record<string, string>> {
+    const label = 'GET /api/org';
+    const answer = await this.#send({ method: 'GET', path: '/api/org', headers, label });
+    if (answer.status !== 200) throw errorOfAnswer(answer, 'object', label);
+    const found = parseXml(answer.body, REPLY_LIMITS)
+      .children('Org')
+      .find((org) => org.attribute('name')?.toLowerCase() === tenant.toLowerCase());
+    const id = found?.attribute('href')?.split('/').at(-1);
+    if (!found || id === undefined) {
+      throw new FerryError('ORG_NOT_FOUND', `there is no organisation ${tenant} to act for`, {
+        facts: { org: tenant },
       });
     }
-    return chooseVersion(parseVersions(answer.body, host), host);
-  }
-
-  async #tokenFor(
-    credentials: Credentials,
-    offered: OfferedVersion,
-  ): Promise<{ value: string; legacy: boolean }> {
-    if (credentials.kind === 'bearer') return { value: credentials.token, legacy: false };
-    if (credentials.kind === 'apiToken') return this.#exchange(credentials.token);
-    if (compareVersions(offered.version, '33.0') < 0)
-      return this.#legacyLogin(credentials, offered);
-    return this.#cloudLogin(credentials, offered);
-  }
-
-  async #cloudLogin(
-    credentials: { user: string; password: string },
-    { version, loginPath, providerLoginPath }: OfferedVersion,
-  ): Promise<{ value: string; legacy: boolean }> {
-    const announced = this.isProvider ? providerLoginPath : loginPath;
-    const usual = `/cloudapi/1.0.0/sessions${this.isProvider ? '/provider' : ''}`;
-    const path = announced?.includes('/cloudapi/') ? announced : usual;
-    const accept = `application/json;version=${version}`;
-    const answer = await this.#post(path, { accept, ...this.#basic(credentials) });
-    return this.#tokenOf(answer, 'x-vmware-vcloud-access-token', false);
-  }
-
-  async #legacyLogin(
-    credentials: { user: string; password: string },
-    { version, loginPath }: OfferedVersion,
-  ): Promise<{ value: string; legacy: boolean }> {
-    const accept = `application/*+xml;version=${version}`;
-    const answer = await this.#post(loginPath ?? '/api/sessions', {
-      accept,
-      ...this.#basic(credentials),
-    });
-    return this.#tokenOf(answer, 'x-vcloud-authorization', true);
-  }
-
-  /** API tokens: `grant_type=refresh_token` at the organisation's token endpoint (10.3.1 on). */
-  async #exchange(token: string): Promise<{ value: string; legacy: boolean }> {
-    const { org } = this.#options;
-    const path = this.isProvider
-      ? '/oauth/provider/token'
-      : `/oauth/tenant/${encodeURIComponent(org)}/token`;
-    const body = new URLSearchParams({ grant_type: 'refresh_token', refresh_token: token });
-    const headers = {
-      accept: 'application/json',
-      'content-type': 'application/x-www-form-urlencoded',
+    return {
+      'x-vmware-vcloud-tenant-context': id,
+      'x-vmware-vcloud-auth-context': found.attribute('name') ?? tenant,
     };
-    const answer = await this.#post(path, headers, body.toString());
-    const value = accessToken(answer.body);
-    if (value === undefined) throw this.#notVcd(answer.status);
-    return { value, legacy: false };
-  }
-
-  #basic({ user, password }: { user: string; password: string }): Record<string, string> {
-    const text = `${user}@${this.#options.org}:${password}`;
-    return { authorization: `Basic ${Buffer.from(text, 'utf8').toString('base64')}` };
-  }
-
-  /** A login that was accepted. @throws FerryError AUTH_REJECTED, SERVER_UNAVAILABLE, NOT_VCD */
-  async #post(path: string, headers: Record<string, string>, body?: string): Promise<HttpAnswer> {
-    const { host } = this.#options.url;
-    const label = `the login at ${host}`;
-    const answer = await this.#send({ method: 'POST', path, headers, label, body });
-    const { status } = answer;
-    if (status >= 200 && status < 300) return answer;
-    if (status === 401 || status === 403 || status === 400) {
-      throw new FerryError(
-        'AUTH_REJECTED',
-        `${host} rejected the login to organisation ${this.#options.org} (${status})`,
-        { facts: { status, host, org: this.#options.org } },
-      );
-    }
-    if (status >= 500 || status === 429) {
-      throw new FerryError('SERVER_UNAVAILABLE', `${label} was answered ${status}`, {
-        facts: { status },
-      });
-    }
-    throw this.#notVcd(status);
-  }
-
-  #tokenOf(
-    answer: HttpAnswer,
-    header: string,
-    legacy: boolean,
-  ): { value: string; legacy: boolean } {
-    const value = answer.headers[header]?.toString();
-    if (!value) throw this.#notVcd(answer.status);
-    return { value, legacy };
-  }
-
-  #notVcd(status: number): FerryError {
-    const { host } = this.#options.url;
-    return new FerryError('NOT_VCD', `the login at ${host} was answered ${status} without a token`);
   }
 
   async #send({
-    method,
     path,
     headers = {},
-    label,
     body,
     signal,
+    ...request
   }: {
-    method: 'GET' | 'POST';
     path: string;
-    headers?: Record<string, string>;
-    label: string;
+    headers?: Readonly<Record<string, string>>;
     body?: string | undefined;
     signal?: AbortSignal | undefined;
-  }): Promise<HttpAnswer> {
-    const url = new URL(path, this.#options.url);
+  } & Pick<HttpRequest, 'method' | 'label'>): Promise<HttpAnswer> {
+    const url = atOrigin(this.#options.url, path);
     const limit = AbortSignal.timeout(120_000);
     try {
       return await this.#http.send({
-        method,
+        ...request,
         url,
         headers,
         signal: signal ? AbortSignal.any([signal, limit]) : limit,
-        label,
         ...(body === undefined ? {} : { body }),
       });
     } catch (error) {
       if (error !== limit.reason) throw error;
-      throw new FerryError('NETWORK', `${label} was not answered in time`, { cause: error });
+      throw new FerryError('NETWORK', `${request.label} was not answered in time`, {
+        cause: error,
+      });
     }
   }
 }
 
-function accessToken(body: string): string | undefined {
-  try {
-    const { access_token: token } = JSON.parse(body) as { access_token?: unknown };
-    return typeof token === 'string' ? token : undefined;
-  } catch {
-    return undefined;
-  }
+/** A token that was handed to us can't be had anew. */
+function renewalOf({ lifetimeMs }: Token, { kind }: Credentials): number {
+  if (lifetimeMs === undefined || kind === 'bearer') return Number.POSITIVE_INFINITY;
+  const margin = Math.min(LONGEST_MARGIN_MS, lifetimeMs * MARGIN);
+  return Date.now() + lifetimeMs - margin;
 }

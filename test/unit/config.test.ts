@@ -101,9 +101,14 @@ describe('a configuration', () => {
     ['no speed at all', 'worker: { bandwidth: 0MB/s }\n', /worker\.bandwidth/],
     ['chunks of nothing', 'worker: { chunkSize: 0B }\n', /worker\.chunkSize/],
     [
-      'what this release can not do',
+      'a tenant that acts for another',
       `${TARGET}    tenant: other\n`,
-      /targets\.lab\.tenant: not supported/,
+      /targets\.lab\.tenant: only a provider/,
+    ],
+    [
+      'a key without its assertion',
+      `${TARGET}    samlKeyFile: k.pem\n`,
+      /targets\.lab\.samlKeyFile: goes with samlAssertionFile/,
     ],
   ])('with %s is refused, naming file and key', async (_name, yaml, message) => {
     await expect(loaded(yaml, () => undefined)).rejects.toMatchObject({

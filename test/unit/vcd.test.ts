@@ -2,8 +2,8 @@ import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { FerryError } from '../../src/errors.ts';
 import { errorOfAnswer } from '../../src/vcd/answer.ts';
-import { encodeFilter } from '../../src/vcd/catalog.ts';
 import { isReady, parseEntity } from '../../src/vcd/entity.ts';
+import { encodeFilter } from '../../src/vcd/query.ts';
 import { chooseVersion, compareVersions, parseVersions } from '../../src/vcd/versions.ts';
 import { parseXml } from '../../src/xml.ts';
 
@@ -69,7 +69,7 @@ describe('a filter is encoded as its era wants it', () => {
     ['35.0', 'a(b),c;d', '&filter=name==a%5C%28b%5C%29%5C%2Cc%5C%3Bd'],
     ['34.0', 'a b', '&filterEncoded=true&filter=name==a%2520b'],
   ])('%s: %s', (version, value, expected) => {
-    expect(encodeFilter('name', value, version)).toBe(expected);
+    expect(encodeFilter([{ field: 'name', value }], version)).toBe(expected);
   });
 });
 
@@ -79,7 +79,7 @@ test('a filter says any name so that a server of its era reads that name, and no
       fc.string({ minLength: 1, unit: 'grapheme' }),
       fc.constantFrom('34.0', '35.0', '39.1'),
       (value, version) => {
-        const encoded = encodeFilter('name', value, version);
+        const encoded = encodeFilter([{ field: 'name', value }], version);
         const [, once = ''] =
           /^(?:&filterEncoded=true)?&filter=name==([^&=#;,]*)$/.exec(encoded) ?? [];
         const text = decodeURIComponent(once);

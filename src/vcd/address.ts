@@ -1,0 +1,20 @@
+/** An address on a host that is known, whatever host the address names: only its path is believed. */
+export function atOrigin(origin: URL, href: string): URL {
+  const isAbsolute = /^https?:\/\//i.test(href);
+  const given = isAbsolute ? new URL(href) : new URL(href.replace(/^\/+/, ''), origin.origin);
+  const url = new URL(origin.origin);
+  // Public addresses that were configured with a slash at their end make two of it.
+  url.pathname = given.pathname.replace(/^\/+/, '/');
+  url.search = given.search;
+  return url;
+}
+
+/** Whether two addresses mean the same thing of a server, whose public name may change. */
+export function isSameHref(a: string, b: string): boolean {
+  return pathOf(a) === pathOf(b);
+}
+
+/** An address without the host. */
+export function pathOf(href: string): string {
+  return URL.canParse(href) ? new URL(href).pathname : href;
+}
