@@ -3,12 +3,14 @@ import { bandwidthAt } from './config/bandwidth.ts';
 import type { Config } from './config/load.ts';
 import { redisOf } from './index.ts';
 import { Brakes } from './jobs/brakes.ts';
+import { Ceilings } from './jobs/ceilings.ts';
 import { createLoginLock } from './jobs/login-lock.ts';
 import { INSTALLATION_KEY } from './jobs/names.ts';
 import type { ProcessorSettings } from './jobs/processor.ts';
 import { QueueSet } from './jobs/queue-set.ts';
 import { Reservations } from './jobs/reservations.ts';
 import { Runner, type RunnerOptions } from './jobs/runner.ts';
+import { StorageShares } from './jobs/storage-shares.ts';
 import { createThrottle } from './jobs/throttle.ts';
 import type { Log } from './jobs/upload-deps.ts';
 import { openImage } from './ovf/image.ts';
@@ -84,6 +86,7 @@ async function startRunner(
   for (const warning of targets.flatMap((target) => target.warnings)) log.warn({}, warning);
   const brakes = new Brakes(redis.prompt);
   const queues = new QueueSet(redis.prompt);
+  const reservations = new Reservations(redis.prompt, queues);
   const targetsOpen = openTargets(config, (target) =>
     createLoginLock({ redis: redis.prompt, brakes }, target),
   );
@@ -101,7 +104,9 @@ async function startRunner(
       settings: settingsOf(config),
       installation,
       brakes,
-      reservations: new Reservations(redis.prompt, queues),
+      ceilings: new Ceilings(redis.prompt, queues),
+      reservations,
+      storage: new StorageShares(redis.prompt, reservations),
       log,
     },
   });
@@ -123,6 +128,8 @@ function settingsOf({ worker }: Config): ProcessorSettings {
     filesInParallel: worker.filesInParallel,
     pollFirstMs: 100,
     pollLongestMs: 3_000,
+    importFirstMs: 300,
+    importLongestMs: 5_000,
     chunkBytes: worker.chunkSize,
     patienceMs: MINUTE,
     giveUpMs: DAY,

@@ -2,7 +2,7 @@ import { FerryError } from '../errors.ts';
 import type { Upload } from './upload-deps.ts';
 
 /** Transfers that expire without a byte sent would otherwise be begun for ever. */
-const MAX_RESTARTS = 3;
+export const MAX_RESTARTS = 3;
 
 /**
  * A job sends at most its own size again by itself; then somebody has to decide.

@@ -1,7 +1,8 @@
 import { classify, FerryError } from '../errors.ts';
-import { isSameHref } from '../vcd/api.ts';
+import { isSameHref } from '../vcd/address.ts';
 import type { CatalogState } from '../vcd/catalog.ts';
 import type { ItemReference } from '../vcd/item.ts';
+import { chooseStorage } from './choose-storage.ts';
 import { getBegunCatalog } from './follow.ts';
 import type { OwnItem } from './job-data.ts';
 import {
@@ -20,7 +21,11 @@ import type { OpenUpload, Upload, UploadResult } from './upload-deps.ts';
 /** What is to be made; how differs between templates and media. */
 export type CreateItem = (
   catalog: CatalogState,
-  item: { readonly name: string; readonly description: string },
+  item: {
+    readonly name: string;
+    readonly description: string;
+    readonly storageProfileHref: string | undefined;
+  },
 ) => Promise<ItemReference>;
 
 /** The item to fill, or what makes filling one needless. */
@@ -34,8 +39,14 @@ export type Claim =
  * Intent before action: that a request is about to create something is saved first, and the request
  * carries our mark, so that after a crash or a lost reply the leftover is found and adopted, even
  * where nothing is remembered. An item is never taken for ours by name, owner or time.
+ *
+ * @param bytes that the item will take at least
  */
-export async function claimItem(upload: OpenUpload, create: CreateItem): Promise<Claim> {
+export async function claimItem(
+  upload: OpenUpload,
+  bytes: number,
+  create: CreateItem,
+): Promise<Claim> {
   const { deps, context } = upload;
   const { item, content } = deps.checkpoint.current;
   const patience = deps.newPatience();
@@ -47,7 +58,7 @@ export async function claimItem(upload: OpenUpload, create: CreateItem): Promise
   deps.meter.enter('creating');
   for (;;) {
     try {
-      return await claimOnce(upload, create);
+      return await claimOnce(upload, bytes, create);
     } catch (error) {
       const failure = classify(error);
       const isOfServer = failure.code === 'NAME_TAKEN' && failure.facts['status'] !== undefined;
@@ -71,7 +82,7 @@ async function claimName(upload: OpenUpload): Promise<CatalogState> {
   return catalog;
 }
 
-async function claimOnce(upload: OpenUpload, create: CreateItem): Promise<Claim> {
+async function claimOnce(upload: OpenUpload, bytes: number, create: CreateItem): Promise<Claim> {
   const { deps, request } = upload;
   const catalog = await claimName(upload);
   const holder = catalog.items.find(({ name }) => name === request.name);
@@ -85,13 +96,15 @@ async function claimOnce(upload: OpenUpload, create: CreateItem): Promise<Claim>
   const there = holder && (await judge(upload, holder.href));
   if (there) return { there };
 
+  const storageProfileHref = await chooseStorage(upload, bytes);
   await deps.checkpoint.save({ creating: true, retried: false, content: upload.content });
   deps.assertOwned();
   const replaces = holder && idOf(holder.href);
   const mark = markText({ ...upload.owner, content: upload.content, replaces });
   const made = await create(catalog, {
-    name: holder ? interimName(request, upload.owner) : request.name,
+    name: holder || request.pull ? interimName(request, upload.owner) : request.name,
     description: [request.description, mark].filter((part) => part !== '').join('\n'),
+    storageProfileHref,
   });
   return { item: await remember(upload, made), isNew: true };
 }
@@ -107,16 +120,20 @@ async function judge(upload: OpenUpload, href: string): Promise<UploadResult | u
   const item = await deps.vcd.getItem(href, context);
   const { itemHref, entityHref } = item;
   const notes = await metadataOf(upload, entityHref);
-  const result = { catalogItem: itemHref, entity: entityHref };
+  const result = async (warnings: readonly string[]): Promise<UploadResult> => {
+    const { lease } = await deps.vcd.getEntity(entityHref, context);
+    const removedAt = lease?.ends ?? null;
+    return { catalogItem: itemHref, entity: entityHref, removedAt, warnings };
+  };
   if (notes.get(UPLOAD_KEY) === ownerText(owner)) {
     // Ours, and ready: a run before this one came that far.
     const own = { itemHref, entityHref, taskHref: null };
     const warnings = request.ifExists === 'replace' ? await takeName(upload, own) : [];
-    return { ...result, warnings };
+    return result(warnings);
   }
   const isSame = contentKey !== undefined && notes.get(CONTENT_KEY) === contentKey;
   if (request.ifExists === 'skip' && isSame) {
-    return { ...result, warnings: ['skipped: an item of this name has the same content already'] };
+    return result(['skipped: an item of this name has the same content already']);
   }
   const mark = findMark(item.description);
   const leftover = mark?.installation === owner.installation;
@@ -205,6 +222,8 @@ export async function findOwn(
   for (const { name, href } of catalog.items) {
     if (!names.includes(name)) continue;
     const item = await deps.vcd.getItem(href, context);
+    // A server that fetches a package by itself writes over our mark; but nobody else has that name.
+    if (request.pull && name === interimName(request, owner)) return item;
     const mark = findMark(item.description);
     if (mark?.installation !== owner.installation) continue;
     const isOwn = mark.jobId === owner.jobId;
@@ -220,7 +239,7 @@ export async function findOwn(
  * Whether the catalog has an item of this job other than the one that is remembered, unfinished or
  * ready: what is remembered may be out of date.
  */
-export async function hasAnother(upload: OpenUpload): Promise<boolean> {
+export async function hasAnother(upload: Upload & { readonly content?: string }): Promise<boolean> {
   const { deps, request, context, owner } = upload;
   const remembered = deps.checkpoint.current.item?.itemHref;
   const catalog = await deps.vcd.getCatalog(request.catalog, context);
@@ -235,10 +254,16 @@ export async function hasAnother(upload: OpenUpload): Promise<boolean> {
   return (await metadataOf(upload, entityHref)).get(UPLOAD_KEY) === ownerText(owner);
 }
 
-/** Where items of a kind are created. @throws FerryError CATALOG_FORBIDDEN */
+/** Where items of a kind are created. @throws FerryError CATALOG_FORBIDDEN, VERSION_UNSUPPORTED */
 export function addHrefOf(catalog: CatalogState, kind: 'ovf' | 'media'): string {
   const href = kind === 'media' ? catalog.addMediaHref : catalog.addTemplateHref;
   if (href !== undefined) return href;
+  if (catalog.isTooOld) {
+    throw new FerryError(
+      'VERSION_UNSUPPORTED',
+      'this server is from before uploads to catalogs came (API 5.5)',
+    );
+  }
   throw new FerryError('CATALOG_FORBIDDEN', `nothing may be added to the catalog ${catalog.name}`, {
     facts: { catalog: catalog.name },
   });

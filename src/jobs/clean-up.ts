@@ -35,9 +35,12 @@ export async function cleanUp(upload: Upload): Promise<ReadyItem | undefined> {
     }
   }
   await tryToPutBack(upload);
-  const { restarts, bytesLost, reserved, contentKey, replaces, generation } =
+  const { restarts, bytesLost, reserved, storage, contentKey, replaces, generation } =
     deps.checkpoint.current;
-  const kept = { restarts, bytesLost, reserved, contentKey, replaces, generation: generation + 1 };
+  const kept = {
+    ...{ restarts, bytesLost, reserved, storage, contentKey, replaces },
+    generation: generation + 1,
+  };
   await deps.checkpoint.save({ ...NO_CHECKPOINT, ...kept, bytesResent: deps.meter.resent });
   return undefined;
 }

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { OpenImage } from '../ovf/image.ts';
-import { sha256Of } from '../source/digest-watch.ts';
+import { digestOf } from '../source/digest-watch.ts';
 import type { OpenUpload } from './upload-deps.ts';
 
 /**
@@ -23,7 +23,7 @@ async function hashedContentKeyOf(image: OpenImage, signal: AbortSignal): Promis
   const files = image.kind === 'media' ? [{ href: 'file', source: image.file }] : image.files;
   const lines: string[] = [];
   for (const { href, source } of files) {
-    lines.push(`${href} sha256 ${await sha256Of(source, signal)}`);
+    lines.push(`${href} sha256 ${await digestOf(source, 'sha256', signal)}`);
   }
   return keyOf(image, lines);
 }

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { Job, Queue, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { type Brake, type Brakes, isInForce } from './brakes.ts';
+import type { Ceilings } from './ceilings.ts';
 import type { JobData } from './job-data.ts';
 import { freePlace, takePlace } from './line.ts';
 
@@ -29,6 +30,7 @@ export interface Fetched {
 export interface FetcherOptions {
   readonly redis: Redis;
   readonly brakes: Brakes;
+  readonly ceilings: Ceilings;
   readonly leaseMs: number;
   /** Fetch these jobs alone. */
   readonly only: ReadonlySet<string> | undefined;
@@ -77,12 +79,11 @@ export class Fetcher {
     return undefined;
   }
 
-  async #fetchFrom(
-    target: ServedTarget,
-    token: string,
-    onlyBegun: boolean,
-  ): Promise<Job | undefined> {
+  async #fetchFrom(target: ServedTarget, token: string, isFull: boolean): Promise<Job | undefined> {
     const { redis, leaseMs, brakes } = this.#options;
+    const isAtCeiling = await this.#isAtCeiling(target);
+    if (isAtCeiling) await promoteBegun(target);
+    const onlyBegun = isFull || isAtCeiling;
     if (onlyBegun && (await target.queue.getWaitingCount()) === 0) return undefined;
     const { allowed, isTrial } = await this.#allowed(target);
     let job: Job | undefined;
@@ -98,6 +99,12 @@ export class Fetcher {
     } finally {
       if (!job && isTrial) await brakes.endTrial(target.name);
     }
+  }
+
+  /** Its vCD refuses more at once; what has been begun there counts already. */
+  async #isAtCeiling({ name, queue }: ServedTarget): Promise<boolean> {
+    const ceiling = await this.#options.ceilings.of(name);
+    return ceiling !== undefined && (await queue.getActiveCount()) >= ceiling;
   }
 
   async #take(
@@ -142,5 +149,15 @@ export class Fetcher {
       return true;
     }
     return false;
+  }
+}
+
+/** What has an item on the server counts there already, and its transfer session does not wait. */
+async function promoteBegun({ queue }: ServedTarget): Promise<void> {
+  for (const job of await queue.getDelayed(0, 99)) {
+    const { checkpoint, retryAt } = job.data as JobData;
+    if (!checkpoint?.item || retryAt > Date.now()) continue;
+    await job.promote().catch(() => undefined); // somebody was quicker
+    await job.changePriority({ priority: 0 }).catch(() => undefined);
   }
 }

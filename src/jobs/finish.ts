@@ -1,9 +1,11 @@
-import { classify } from '../errors.ts';
+import { classify, type FerryError, isTargetFault } from '../errors.ts';
 import { type EntityState, isReady } from '../vcd/entity.ts';
-import { untilEntity } from './follow.ts';
+import type { MetadataEntry } from '../vcd/metadata.ts';
+import { slowPace, untilEntity, untilTaskEnds } from './follow.ts';
 import type { OwnItem } from './job-data.ts';
-import { CONTENT_KEY, findMark, ownerText, UPLOAD_KEY } from './mark.ts';
+import { CONTENT_KEY, findMark, type Owner, ownerText, UPLOAD_KEY } from './mark.ts';
 import { takeName } from './replace.ts';
+import { pause } from './retry.ts';
 import type { Upload, UploadResult } from './upload-deps.ts';
 
 /** So often must the server ask for bytes that we sent before they are sent again. */
@@ -22,12 +24,17 @@ export async function untilImported(
   upload.deps.meter.enter('importing');
   upload.deps.line.free();
   let missing = 0;
-  const end = await untilEntity(upload, item, (entity) => {
-    if (isReady(entity)) return { entity };
-    // Counters of several cells lag behind each other, so one look proves nothing.
-    missing = entity.files.some(isMissingBytes) ? missing + 1 : 0;
-    return missing >= LOOKS_UNTIL_MISSING ? { entity: undefined } : undefined;
-  });
+  const end = await untilEntity(
+    upload,
+    item,
+    (entity) => {
+      if (isReady(entity)) return { entity };
+      // Counters of several cells lag behind each other, so one look proves nothing.
+      missing = entity.files.some(isMissingBytes) ? missing + 1 : 0;
+      return missing >= LOOKS_UNTIL_MISSING ? { entity: undefined } : undefined;
+    },
+    slowPace(upload),
+  );
   return end.entity;
 }
 
@@ -49,39 +56,83 @@ export async function finish(
 ): Promise<UploadResult> {
   const { deps, request, context, owner, contentKey } = upload;
   const warnings: string[] = [];
-  const attempt = async (what: string, step: () => Promise<void>): Promise<void> => {
-    try {
-      await deps.newPatience().repeat(step, context.signal);
-    } catch (error) {
-      context.signal.throwIfAborted();
-      const failure = classify(error);
-      if (failure.kind === 'cancelled') throw failure;
-      warnings.push(`${what}: ${failure.message}`);
-    }
+  const attempt = async (what: string, step: () => Promise<void>): Promise<boolean> => {
+    const refusal = await refusalOf(upload, step);
+    if (refusal) warnings.push(`${what}: ${refusal.message}`);
+    return refusal === undefined;
   };
-  const notes = {
-    [UPLOAD_KEY]: ownerText(owner),
-    ...(contentKey === undefined ? {} : { [CONTENT_KEY]: contentKey }),
-  };
+  const isReplacing = request.ifExists === 'replace' || request.pull;
   deps.assertOwned();
-  await attempt('who made the item could not be noted on it', () =>
-    deps.vcd.addMetadata(entity.href, notes, context),
+  const ours = ownNotes(owner, contentKey);
+  const note = (notes: readonly MetadataEntry[]) => async (): Promise<void> =>
+    untilTaskEnds(upload, await deps.vcd.addMetadata(entity.href, notes, context));
+  const isNoted = await attempt(
+    'what is to be noted on the item could not be noted',
+    note([...ours, ...request.metadata]),
   );
-  let named = entity;
-  if (request.ifExists === 'replace') {
-    const patience = deps.newPatience();
-    warnings.push(...(await patience.repeat(() => takeName(upload, item), context.signal)));
-    named = await patience.repeat(
-      () => deps.vcd.getEntity(item.entityHref, context),
-      context.signal,
+  // What is wrong with the user's notes must not keep ours off.
+  if (!isNoted && request.metadata.length > 0) await refusalOf(upload, note(ours));
+  const { leaseSeconds } = request;
+  if (leaseSeconds !== null && entity.kind === 'vAppTemplate') {
+    await attempt('its lease could not be set', async () =>
+      untilTaskEnds(upload, await deps.vcd.setLease(entity.href, leaseSeconds, context)),
     );
   }
-  if (findMark(named.description)?.installation === owner.installation) {
-    const { description } = request;
+  let named = entity;
+  const patience = deps.newPatience();
+  if (isReplacing) {
+    warnings.push(...(await patience.repeat(() => takeName(upload, item), context.signal)));
+  }
+  if (isReplacing || leaseSeconds !== null) {
+    const read = (): Promise<EntityState> => deps.vcd.getEntity(item.entityHref, context);
+    named = await patience.repeat(read, context.signal);
+  }
+  const { description } = request;
+  const isMarked = findMark(named.description)?.installation === owner.installation;
+  // A package that the server fetched brings a description of its own.
+  if (isMarked || (request.pull && description !== '' && named.description !== description)) {
     await attempt('the description still has our mark', () =>
       deps.vcd.edit(named, { description }, context),
     );
   }
   deps.meter.enter('done');
-  return { catalogItem: item.itemHref, entity: item.entityHref, warnings };
+  const removedAt = named.lease?.ends ?? null;
+  return { catalogItem: item.itemHref, entity: item.entityHref, removedAt, warnings };
+}
+
+/** It may be a passing one, of a cell that lags behind or was restarted. */
+const LOOKS_UNTIL_REFUSED = 3;
+
+/**
+ * Does what an item that is ready can do without.
+ *
+ * @returns what it was refused by for good
+ * @throws FerryError whatever passes by itself, and faults of the target: the job goes on from here later
+ */
+async function refusalOf(
+  { deps, context }: Upload,
+  step: () => Promise<void>,
+): Promise<FerryError | undefined> {
+  for (let looks = 1; ; looks += 1) {
+    try {
+      await deps.newPatience().repeat(step, context.signal);
+      return undefined;
+    } catch (error) {
+      context.signal.throwIfAborted();
+      const failure = classify(error);
+      const mayPass = failure.code === 'ITEM_GONE' || failure.facts['isAccident'] === true;
+      const isFinal = failure.kind === 'permanent' && !isTargetFault(failure.code);
+      if (mayPass ? looks >= LOOKS_UNTIL_REFUSED : isFinal) return failure;
+      if (!mayPass) throw failure;
+      await pause(deps.settings.pollFirstMs * 4 ** looks, context.signal);
+    }
+  }
+}
+
+/** Who made the item, and of what. */
+function ownNotes(owner: Owner, contentKey: string | undefined): MetadataEntry[] {
+  const own = { [UPLOAD_KEY]: ownerText(owner), [CONTENT_KEY]: contentKey };
+  return Object.entries(own).flatMap(([key, value]): MetadataEntry[] =>
+    value === undefined ? [] : [{ key, type: 'string', value }],
+  );
 }

@@ -1,13 +1,8 @@
 import { classify, FerryError } from '../errors.ts';
-import { isSameHref } from '../vcd/api.ts';
+import { isSameHref } from '../vcd/address.ts';
 import type { CatalogState } from '../vcd/catalog.ts';
-import {
-  assertAlive,
-  type EntityState,
-  endedByItself,
-  isUnderWay,
-  type TaskState,
-} from '../vcd/entity.ts';
+import { assertAlive, type EntityState, endedByItself } from '../vcd/entity.ts';
+import { isUnderWay, type TaskState } from '../vcd/task.ts';
 import type { OwnItem } from './job-data.ts';
 import { pause } from './retry.ts';
 import type { Upload } from './upload-deps.ts';
@@ -17,6 +12,62 @@ const IDLE_LOOKS = 8;
 const LONG_WAIT_MS = 60_000;
 /** Waits for a human being, who takes the time it takes. */
 const QUARANTINED = 14;
+
+/** How often the server is asked. */
+interface Pace {
+  readonly firstMs: number;
+  readonly longestMs: number;
+  readonly growth: number;
+  /** Nothing can have happened yet. */
+  readonly waitFirst: boolean;
+}
+
+/** For what takes the server moments. */
+function quickPace({ deps }: Upload): Pace {
+  const { pollFirstMs, pollLongestMs } = deps.settings;
+  return { firstMs: pollFirstMs, longestMs: pollLongestMs, growth: 2, waitFirst: false };
+}
+
+/** For imports: a short one is seen at once, and of those that take minutes to hours little is asked. */
+export function slowPace({ deps }: Upload): Pace {
+  const { importFirstMs, importLongestMs } = deps.settings;
+  return {
+    firstMs: importFirstMs,
+    longestMs: importLongestMs,
+    growth: Number.POSITIVE_INFINITY,
+    waitFirst: true,
+  };
+}
+
+function nextPause(ms: number, { growth, longestMs }: Pace): number {
+  return Math.min(ms * growth, longestMs);
+}
+
+/**
+ * Waits for the end of a task that we have asked for.
+ *
+ * @throws FerryError VCD_REJECTED with vCD's own words if it failed, ITEM_BUSY if that passes
+ */
+export async function untilTaskEnds(
+  { deps, context }: Upload,
+  begun: TaskState | undefined,
+): Promise<void> {
+  let pauseMs = deps.settings.pollFirstMs;
+  let task = begun;
+  while (task && isUnderWay(task)) {
+    await pause(pauseMs, context.signal);
+    pauseMs = Math.min(pauseMs * 2, deps.settings.pollLongestMs);
+    task = await deps.vcd.getTask(task.href, context);
+  }
+  if (!task || task.status === 'success') return;
+  const said = task.error?.message || `its task ended as ${task.status}`;
+  const { minorCode = '', majorCode = 0 } = task.error ?? {};
+  const isPassing = /BUSY|LIMITS_EXCEEDED/.test(minorCode);
+  throw new FerryError(isPassing ? 'ITEM_BUSY' : 'VCD_REJECTED', said, {
+    // It was hardly what was asked for that was wrong: a cell may have been restarted.
+    facts: { minorCode, isAccident: majorCode >= 500 || !task.error },
+  });
+}
 
 /**
  * Looks at the entity until it is as wanted: at once, then after 0.1 s, growing to 3 s. A server
@@ -29,12 +80,17 @@ export async function untilEntity<T>(
   upload: Upload,
   item: OwnItem,
   isDone: (entity: EntityState) => T | undefined,
+  pace: Pace = quickPace(upload),
 ): Promise<T> {
   const { deps, context } = upload;
   const patience = deps.newPatience();
-  let pauseMs = deps.settings.pollFirstMs;
+  let pauseMs = pace.firstMs;
   let idleLooks = 0;
   const startedAt = performance.now();
+  if (pace.waitFirst) {
+    await pause(pauseMs, context.signal);
+    pauseMs = nextPause(pauseMs, pace);
+  }
   for (;;) {
     const entity = await patience.repeat(() => readEntity(upload, item), context.signal);
     patience.progressed();
@@ -49,7 +105,7 @@ export async function untilEntity<T>(
     // Whoever waits for the server for so long does not keep others from the line.
     if (performance.now() - startedAt > LONG_WAIT_MS) deps.line.free();
     await pause(pauseMs, context.signal);
-    pauseMs = Math.min(pauseMs * 2, deps.settings.pollLongestMs);
+    pauseMs = nextPause(pauseMs, pace);
   }
 }
 

@@ -1,5 +1,6 @@
 import { classify } from '../errors.ts';
-import { type CallContext, pathOf } from '../vcd/api.ts';
+import { pathOf } from '../vcd/address.ts';
+import type { CallContext } from '../vcd/api.ts';
 import type { VcdClient } from '../vcd/client.ts';
 import { isReady } from '../vcd/entity.ts';
 import { removeUnlessReady } from './clean-up.ts';

@@ -1,6 +1,12 @@
 import { z } from 'zod';
 import { FerryError } from '../errors.ts';
 
+const MetadataSchema = z.object({
+  key: z.string(),
+  type: z.enum(['string', 'number', 'boolean', 'dateTime']),
+  value: z.string(),
+});
+
 /** What is to be uploaded, and where to: fixed when it is enqueued. Holds no secret. */
 const UploadRequestSchema = z.object({
   kind: z.enum(['ovf', 'media']),
@@ -14,8 +20,15 @@ const UploadRequestSchema = z.object({
   description: z.string(),
   ifExists: z.enum(['fail', 'skip', 'replace']),
   storageProfile: z.string().nullable(),
-  verify: z.enum(['full', 'off']),
+  /** 'server': vCD itself checks a manifest, besides. */
+  verify: z.enum(['full', 'off', 'server']),
   batch: z.string().nullable(),
+  /** Seconds that the template is kept for, 0 for ever; null for what the organisation says. */
+  leaseSeconds: z.number().nullable().default(null),
+  /** To be noted on the item. */
+  metadata: z.array(MetadataSchema).readonly().default([]),
+  /** The server fetches the package from `path`, an address, by itself. */
+  pull: z.boolean().default(false),
   /** What failed for good stays on the server. */
   keepFailed: z.boolean().default(false),
   /** Bytes and milliseconds: the state of the file that was meant. */
@@ -59,6 +72,10 @@ const CheckpointSchema = z.object({
   digests: z
     .record(z.string(), z.object({ offset: z.number(), states: z.array(z.string()).readonly() }))
     .default({}),
+  /** By the file's name in the package: the digest of what was sent of it, for a manifest of ours. */
+  made: z.record(z.string(), z.string()).default({}),
+  /** The storage profile on which room is kept for it. */
+  storage: z.string().nullable().default(null),
   /** Bytes that were sent and not kept by the server, so far. */
   bytesResent: z.number(),
   /** Milliseconds since the epoch: when the server's counts last grew. */
@@ -106,6 +123,8 @@ export const NO_CHECKPOINT: Checkpoint = {
   contentKey: null,
   replaces: null,
   digests: {},
+  made: {},
+  storage: null,
   bytesResent: 0,
   progressedAt: null,
 };

@@ -33,7 +33,12 @@ export interface JobView {
   readonly bytesResent: number;
   readonly attempts: number;
   readonly error: JobError | null;
-  readonly result: { readonly catalogItem: string; readonly entity: string } | null;
+  readonly result: {
+    readonly catalogItem: string;
+    readonly entity: string;
+    /** When vCD removes the item by itself; null for never. */
+    readonly removedAt: string | null;
+  } | null;
   readonly enqueuedAt: string;
   readonly startedAt: string | null;
   readonly finishedAt: string | null;
@@ -74,7 +79,11 @@ export function viewOf(job: Job, state: JobState, existing = false): JobDetails 
     bytesResent: progress?.bytesResent ?? checkpoint.bytesResent,
     attempts,
     error,
-    result: result && { catalogItem: result.catalogItem, entity: result.entity },
+    result: result && {
+      catalogItem: result.catalogItem,
+      entity: result.entity,
+      removedAt: result.removedAt ?? null,
+    },
     enqueuedAt: new Date(job.timestamp).toISOString(),
     startedAt: startedAt === null ? null : new Date(startedAt).toISOString(),
     finishedAt: job.finishedOn === undefined ? null : new Date(job.finishedOn).toISOString(),
@@ -103,6 +112,9 @@ function readable(job: Job): JobData {
       verify: 'full',
       batch: null,
       keepFailed: false,
+      leaseSeconds: null,
+      metadata: [],
+      pull: false,
       identity: { size: 0, mtimeMs: 0 },
     };
     const failure = toJobError(classify(error), request, true);

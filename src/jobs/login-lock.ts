@@ -4,6 +4,7 @@ import type { Redis } from 'ioredis';
 import { classify, FerryError } from '../errors.ts';
 import { type Brakes, isInForce } from './brakes.ts';
 import { loginKey } from './names.ts';
+import { Rejections } from './rejections.ts';
 
 /** How long the lock of a worker that died is still in the way; a living one renews it. */
 const HELD_MS = 10_000;
@@ -25,6 +26,7 @@ export function createLoginLock(
   { redis, brakes }: { readonly redis: Redis; readonly brakes: Brakes },
   target: string,
 ): <T>(logIn: () => Promise<T>) => Promise<T> {
+  const rejections = new Rejections(redis);
   return async (logIn) => {
     const token = randomUUID();
     await untilTaken(redis, target, token).catch(() => undefined);
@@ -32,14 +34,14 @@ export function createLoginLock(
       redis.eval(RENEW, 1, loginKey(target), token, HELD_MS).catch(() => undefined);
     }, HELD_MS / 4);
     try {
-      await assertNotRejected(brakes, target);
-      return await logIn();
-    } catch (error) {
-      const failure = classify(error);
-      // Before the next one has its turn.
-      if (failure.code === 'AUTH_REJECTED')
+      await assertNotRejected({ brakes, rejections }, target);
+      const result = await tried(logIn, async (failure) => {
+        // Before the next one has its turn.
+        await rejections.note(target, failure).catch(() => undefined);
         await brakes.pull(target, failure).catch(() => undefined);
-      throw error;
+      });
+      await rejections.clear(target).catch(() => undefined);
+      return result;
     } finally {
       clearInterval(renewing);
       await redis.eval(RELEASE, 1, loginKey(target), token).catch(() => undefined);
@@ -55,7 +57,25 @@ async function untilTaken(redis: Redis, target: string, token: string): Promise<
   }
 }
 
-async function assertNotRejected(brakes: Brakes, target: string): Promise<void> {
+async function tried<T>(
+  logIn: () => Promise<T>,
+  onRejected: (failure: FerryError) => Promise<void>,
+): Promise<T> {
+  try {
+    return await logIn();
+  } catch (error) {
+    const failure = classify(error);
+    if (failure.code === 'AUTH_REJECTED') await onRejected(failure);
+    throw error;
+  }
+}
+
+/** By the same login elsewhere, or by this host's own, which is not the same everywhere. */
+async function assertNotRejected(
+  { brakes, rejections }: { readonly brakes: Brakes; readonly rejections: Rejections },
+  target: string,
+): Promise<void> {
+  await rejections.assertNone(target);
   const brake = await brakes.get(target).catch(() => undefined);
   if (brake?.code !== 'AUTH_REJECTED' || !isInForce(brake)) return;
   throw new FerryError('AUTH_REJECTED', brake.message);

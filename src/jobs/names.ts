@@ -35,6 +35,17 @@ export function lineKey(target: string): string {
   return `${PREFIX}:line:${target}`;
 }
 
+/** Bytes of a storage profile that jobs under way will take. */
+export function storageKey(profile: string): string {
+  return `${PREFIX}:storage:${profile}`;
+}
+
+/** From a target to how many operations its vCD allows at once, as far as it has told. */
+export const CEILINGS_KEY = `${PREFIX}:ceilings`;
+
+/** From a target and a host to when its login was rejected last, and how often in a row. */
+export const REJECTIONS_KEY = `${PREFIX}:rejections`;
+
 /** Held while somebody logs in to a target. */
 export function loginKey(target: string): string {
   return `${PREFIX}:login:${target}`;

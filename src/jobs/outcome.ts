@@ -1,28 +1,40 @@
 import { type Job, UnrecoverableError } from 'bullmq';
 import { FerryError, isTargetFault } from '../errors.ts';
 import type { Brakes } from './brakes.ts';
+import type { Ceilings } from './ceilings.ts';
 import { toJobError } from './job-error.ts';
 import type { JobRecord } from './job-record.ts';
 import type { Lease } from './lease.ts';
 import type { Reservations } from './reservations.ts';
 import { retryDelayMs } from './retry.ts';
+import type { StorageShares } from './storage-shares.ts';
 import type { UploadResult } from './upload-deps.ts';
 
+/** What the jobs of all workers have in common. */
+export interface Shared {
+  readonly brakes: Brakes;
+  readonly ceilings: Ceilings;
+  readonly reservations: Reservations;
+  readonly storage: StorageShares;
+}
+
 /** A run that is to be ended. */
-export interface Ending {
+export interface Ending extends Shared {
   readonly job: Job;
   readonly token: string;
   readonly lease: Lease;
   readonly record: JobRecord;
-  readonly brakes: Brakes;
-  readonly reservations: Reservations;
 }
 
 const SLOW_FIRST_DELAY_MS = 30_000;
 const LONGEST_DELAY_MS = 10 * 60_000;
 const IDLE_MS = 10 * 60_000;
 /** Nothing that a job does brings their end nearer, so it is never given up for them. */
-const OUTSIDE: ReadonlySet<string> = new Set(['SOURCE_UNREACHABLE', 'NAME_RESERVED']);
+const OUTSIDE: ReadonlySet<string> = new Set([
+  'SOURCE_UNREACHABLE',
+  'NAME_RESERVED',
+  'TARGET_BUSY',
+]);
 /** What takes its time is asked for seldom. */
 const SLOW: ReadonlySet<string> = new Set(['SOURCE_UNREACHABLE', 'IMPORT_FAILED']);
 
@@ -31,13 +43,14 @@ export async function complete(ending: Ending, result: UploadResult): Promise<vo
   const attempts = record.data.attempts + 1;
   const warnings = [...result.warnings];
   await record.save({ attempts, error: null, failingSince: null, verdict: null, warnings });
-  await giveNameBack(ending);
+  await giveBack(ending);
   await lease.close();
   await job.moveToCompleted(result, token, false);
   for (const warning of warnings) record.say('warn', warning);
   record.say('info', 'is in the catalog');
   const { target } = record.data.request;
   await brakes.countSuccess(target).catch(() => undefined);
+  await ending.ceilings.raise(target).catch(() => undefined);
   await brakes.forgetWish(target, record.id).catch(() => undefined);
 }
 
@@ -46,7 +59,7 @@ export async function fail(ending: Ending): Promise<void> {
   const { job, token, lease, record, brakes } = ending;
   const { verdict, attempts, request } = record.data;
   await record.save({ attempts: attempts + 1, error: verdict });
-  await giveNameBack(ending);
+  await giveBack(ending);
   await lease.close();
   const reason = `${verdict?.code}: ${verdict?.message}`;
   await job.moveToFailed(new UnrecoverableError(reason), token, false);
@@ -54,16 +67,19 @@ export async function fail(ending: Ending): Promise<void> {
   await brakes.forgetWish(request.target, record.id).catch(() => undefined);
 }
 
-async function giveNameBack({ record, reservations }: Ending): Promise<void> {
-  const { reserved, item } = record.data.checkpoint;
+/** The room that was kept for it, and its name. What fails here counts for nothing once it is over. */
+async function giveBack({ record, reservations, storage }: Ending): Promise<void> {
+  const { reserved, item, storage: share } = record.data.checkpoint;
+  if (share !== null) await storage.release(share, record.id).catch(() => undefined);
   // What was told to stay on the server keeps its name for `retry`.
   if (reserved === null || (record.data.verdict && item)) return;
-  await reservations.release(reserved, record.id).catch(() => undefined); // it counts for nothing now
+  await reservations.release(reserved, record.id).catch(() => undefined);
 }
 
 /** Handed over: nothing has happened to the job. */
 export async function handOver({ job, token, lease, record }: Ending): Promise<void> {
   await lease.close();
+  await takeTurn(job, record);
   await job.moveToWait(token);
   record.say('info', 'handed to the next worker');
 }
@@ -81,8 +97,12 @@ export async function postpone(
   const { job, token, lease, record, brakes } = ending;
   const { data } = record;
   const { request } = data;
-  if (isTargetFault(failure.code))
+  // A profile that is full for one upload may hold a smaller one, or another profile may.
+  if (isTargetFault(failure.code) && failure.code !== 'STORAGE_FULL') {
     await brakes.pull(request.target, failure).catch(() => undefined);
+  }
+  const isServersLimit = failure.code === 'TARGET_BUSY' && failure.facts['status'] !== undefined;
+  if (isServersLimit) await ending.ceilings.lower(request.target).catch(() => undefined);
   // Counted from the first failure in a row; what lies outside is not the job's to be counted.
   const isOwn = !isTargetFault(failure.code) && !OUTSIDE.has(failure.code);
   // Nor is the time in which nobody was there to run it.
@@ -105,7 +125,14 @@ export async function postpone(
   await lease.close();
   const seconds = Math.round(delayMs / 1000);
   record.say('warn', `${failure.code}: ${failure.message}; tried again in ${seconds} s`);
+  await takeTurn(job, record);
   await job.moveToDelayed(retryAt, token);
+}
+
+/** What has nothing on the server has not begun: it has its turn again, as it was enqueued. */
+async function takeTurn(job: Job, { data }: JobRecord): Promise<void> {
+  const { priority = 0 } = job.opts;
+  if (!data.checkpoint.item) await job.changePriority({ priority });
 }
 
 /** What is everybody's, or takes its time, is asked for seldom; asking often may lock an account. */

@@ -2,7 +2,6 @@ import { type Job, UnrecoverableError } from 'bullmq';
 import { classify, isTargetFault } from '../errors.ts';
 import { asked } from '../redis/asked.ts';
 import type { VcdClient } from '../vcd/client.ts';
-import type { Brakes } from './brakes.ts';
 import { ChunkSizer } from './chunks.ts';
 import { cleanUp } from './clean-up.ts';
 import { type Checkpoint, type JobProgress, parseJobData } from './job-data.ts';
@@ -12,9 +11,8 @@ import { keepReady } from './keep-ready.ts';
 import type { Lease } from './lease.ts';
 import { Meter } from './meter.ts';
 import { targetOfJob } from './names.ts';
-import { complete, type Ending, fail, handOver, postpone } from './outcome.ts';
+import { complete, type Ending, fail, handOver, postpone, type Shared } from './outcome.ts';
 import { tryToPutBack } from './replace.ts';
-import type { Reservations } from './reservations.ts';
 import { Patience } from './retry.ts';
 import { runUpload } from './run-upload.ts';
 import type { TargetGate } from './target-gate.ts';
@@ -35,7 +33,7 @@ export interface TargetAccess {
 }
 
 /** What every run of this process shares. */
-export interface ProcessorWorld {
+export interface ProcessorWorld extends Shared {
   /** @throws FerryError CREDENTIALS_MISSING */
   readonly access: (target: string) => Promise<TargetAccess>;
   readonly openImage: UploadDeps['openImage'];
@@ -43,8 +41,6 @@ export interface ProcessorWorld {
   readonly settings: ProcessorSettings;
   /** Names this installation in the marks of what it creates. */
   readonly installation: string;
-  readonly brakes: Brakes;
-  readonly reservations: Reservations;
   readonly log: Log;
 }
 
@@ -91,8 +87,9 @@ export async function processJob(world: ProcessorWorld, run: Run): Promise<void>
     await world.brakes.forgetWish(targetOfJob(id), id).catch(() => undefined);
     return;
   }
-  const { brakes, reservations } = world;
-  const ending: Ending = { job, token, lease, record, brakes, reservations };
+  const { brakes, ceilings, reservations, storage } = world;
+  const shared: Shared = { brakes, ceilings, reservations, storage };
+  const ending: Ending = { job, token, lease, record, ...shared };
   const meter = new Meter(progressBefore(job, record.data.checkpoint));
   lease.reportProgress(() => meter.snapshot());
   try {
@@ -184,7 +181,7 @@ function uploadOf(
   { record, meter, access }: { record: JobRecord; meter: Meter; access: TargetAccess },
 ): Upload {
   const { lease, shutdown, line } = run;
-  const { settings, log, installation, brakes, reservations } = world;
+  const { settings, log, installation, brakes, reservations, storage } = world;
   const { request } = record.data;
   const jobId = record.id;
   let isTrial = true;
@@ -227,6 +224,15 @@ function uploadOf(
         },
         isLiving: (id) => asked(() => reservations.isLiving(id)),
         isUnderWay: (id) => asked(() => reservations.isUnderWay(id)),
+      },
+      storage: {
+        async claim(profile, needed) {
+          const share = await asked(() => storage.claim(profile, jobId, needed));
+          const before = record.data.checkpoint.storage;
+          if (share === before) return;
+          if (before !== null) await storage.release(before, jobId).catch(() => undefined);
+          record.noteCheckpoint({ storage: share });
+        },
       },
       chunks: new ChunkSizer(settings.chunkBytes),
       throttle: world.throttle,

@@ -9,6 +9,7 @@ import { type JobDetails, toState, viewOf } from './job-view.ts';
 import { WISH_FIELD } from './lease.ts';
 import { TARGETS_KEY, targetOfJob, WAKE_CHANNEL, wishesKey, workersKey } from './names.ts';
 import { QueueSet } from './queue-set.ts';
+import { Rejections } from './rejections.ts';
 import { claimPlaces, findHolders, type Holder, sameUploadKey } from './same-upload.ts';
 
 export interface EnqueueOptions {
@@ -37,12 +38,14 @@ export class UploadQueues {
   readonly #redis: Redis;
   readonly #queues: QueueSet;
   readonly #brakes: Brakes;
+  readonly #rejections: Rejections;
 
   /** @param redis fails fast: a command that can't reach Redis says so */
   constructor(redis: Redis) {
     this.#redis = redis;
     this.#queues = new QueueSet(redis);
     this.#brakes = new Brakes(redis);
+    this.#rejections = new Rejections(redis);
   }
 
   close(): Promise<void> {
@@ -185,11 +188,14 @@ export class UploadQueues {
 
   /** @returns false if nothing kept the target's jobs back */
   async resume(target: string): Promise<boolean> {
-    const lifted = await this.#brakes.lift(target);
+    let lifted = await this.#brakes.lift(target);
+    if (await this.#rejections.forget(target)) lifted = true;
     // What met the fault waits for a time of its own.
     const queue = this.#queues.of(target);
     for (const job of await queue.getDelayed()) {
-      if ((job.data as JobData).error) await job.promote().catch(() => undefined);
+      if (!(job.data as JobData).error) continue;
+      lifted = true;
+      await job.promote().catch(() => undefined);
     }
     await this.#redis.publish(WAKE_CHANNEL, 'resumed');
     return lifted;
@@ -209,7 +215,10 @@ export class UploadQueues {
    * cleaned up on the server starts anew.
    */
   async retry(ids: readonly string[]): Promise<JobDetails[]> {
-    for (const target of new Set(ids.map(targetOfJob))) await this.#brakes.liftFault(target);
+    for (const target of new Set(ids.map(targetOfJob))) {
+      await this.#brakes.liftFault(target);
+      await this.#rejections.forget(target);
+    }
     for (const id of ids) await this.#retryOne(id, await this.get(id));
     await this.#redis.publish(WAKE_CHANNEL, 'retried');
     return Promise.all(ids.map((id) => this.get(id)));

@@ -1,7 +1,8 @@
 import { classify, FerryError, isTargetFault } from '../errors.ts';
-import { isSameHref } from '../vcd/api.ts';
+import { isSameHref } from '../vcd/address.ts';
 import type { CatalogState } from '../vcd/catalog.ts';
 import { isReady } from '../vcd/entity.ts';
+import { untilTaskEnds } from './follow.ts';
 import type { OwnItem } from './job-data.ts';
 import { asideName, ownerText, REPLACED_KEY } from './mark.ts';
 import { pause } from './retry.ts';
@@ -30,7 +31,7 @@ export async function takeName(upload: Upload, item: OwnItem): Promise<string[]>
     // A cell may show the catalog as it was a moment ago.
     if (tries > 0) await pause(deps.settings.pollFirstMs * 2 ** tries, context.signal);
     deps.assertOwned();
-    if (!holder) await rename(upload, item.entityHref, request.name, request.description);
+    if (!holder) await rename(upload, item.entityHref, request.name, ownDescription(request));
     else await moveAside(upload, holder.href);
   }
   const entity = await deps.vcd.getEntity(item.entityHref, context);
@@ -38,6 +39,11 @@ export async function takeName(upload: Upload, item: OwnItem): Promise<string[]>
     throw new FerryError('ITEM_BUSY', `${request.name} is not there yet as it should be`);
   }
   return removeReplaced(upload);
+}
+
+/** What a package that the server fetched says of itself stays, unless something else is wanted. */
+function ownDescription({ pull, description }: Upload['request']): string | undefined {
+  return pull && description === '' ? undefined : description;
 }
 
 /** Only the item that had the name when ours was begun may be moved out of the way. */
@@ -54,7 +60,8 @@ async function moveAside(upload: Upload, href: string): Promise<void> {
   const { entityHref } = replaces;
   try {
     // It says what became of it to whoever finds it, and to us if we remember nothing.
-    await deps.vcd.addMetadata(entityHref, { [REPLACED_KEY]: ownerText(owner) }, context);
+    const note = { key: REPLACED_KEY, type: 'string', value: ownerText(owner) } as const;
+    await untilTaskEnds(upload, await deps.vcd.addMetadata(entityHref, [note], context));
   } catch (error) {
     if (classify(error).kind !== 'permanent') throw error; // who may not note it may still rename it
   }

@@ -45,6 +45,8 @@ const UNREACHABLE: ReadonlySet<string> = new Set([
 /** They take so long that the wait is not for a run that holds a place. */
 const LONG_WAITS: ReadonlySet<string> = new Set([
   'NAME_RESERVED',
+  'STORAGE_FULL',
+  'TARGET_BUSY',
   'IMPORT_FAILED',
   'SOURCE_UNREACHABLE',
 ]);

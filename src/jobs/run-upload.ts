@@ -3,10 +3,11 @@ import type { OpenImage } from '../ovf/image.ts';
 import { isFolderGone } from '../source/local-file.ts';
 import { orAborted } from '../vcd/api.ts';
 import { endedByItself } from '../vcd/entity.ts';
-import { assertWithinBudget } from './budget.ts';
+import { assertWithinBudget, MAX_RESTARTS } from './budget.ts';
 import { hasAnother } from './claim-item.ts';
 import { cleanUp } from './clean-up.ts';
 import { neededContentKey } from './content-key.ts';
+import { uploadByPull } from './upload-by-pull.ts';
 import type { OpenUpload, Upload, UploadResult } from './upload-deps.ts';
 import { uploadMedia } from './upload-media.ts';
 import { uploadPackage } from './upload-package.ts';
@@ -26,33 +27,43 @@ function isToBeMadeAnew({ deps }: Upload, failure: FerryError): boolean {
  * @throws FerryError
  */
 export async function runUpload(begun: Upload): Promise<UploadResult> {
-  const { deps, request, context } = begun;
+  const { deps, request } = begun;
+  if (request.pull) return untilDone(begun, () => uploadByPull(begun));
   const image = await openUnlessAborted(begun);
   try {
     await assertAsEnqueued(request, image);
     const known: OpenUpload = { ...begun, content: image.fingerprint, contentKey: undefined };
     const upload: OpenUpload = { ...known, contentKey: await neededContentKey(known, image) };
     for (const warning of image.warnings) deps.log.warn({ name: request.name }, warning);
-    for (;;) {
-      try {
-        return image.kind === 'ovf'
-          ? await uploadPackage(upload, image)
-          : await uploadMedia(upload, image);
-      } catch (error) {
-        context.signal.throwIfAborted();
-        const failure = await unlessUnmounted(error, request.path);
-        if (failure.code === 'REMOVED_ON_SERVER' && (await hasAnother(upload))) {
-          await deps.checkpoint.save({ item: null });
-          continue;
-        }
-        if (!isToBeMadeAnew(upload, failure)) throw failure;
-        await startAnew(upload, failure);
-        // What could not import a moment ago needs time, and no place on the line meanwhile.
-        if (failure.code === 'IMPORT_FAILED' || failure.code === 'QUOTA_EXCEEDED') throw failure;
-      }
-    }
+    return await untilDone(upload, () =>
+      image.kind === 'ovf' ? uploadPackage(upload, image) : uploadMedia(upload, image),
+    );
   } finally {
     await image.close();
+  }
+}
+
+/** Tells it again, with another item, where the server gave up the one there was. */
+async function untilDone(
+  upload: Upload & { readonly content?: string },
+  tell: () => Promise<UploadResult>,
+): Promise<UploadResult> {
+  const { deps, request, context } = upload;
+  for (;;) {
+    try {
+      return await tell();
+    } catch (error) {
+      context.signal.throwIfAborted();
+      const failure = await unlessUnmounted(error, request.path);
+      if (failure.code === 'REMOVED_ON_SERVER' && (await hasAnother(upload))) {
+        await deps.checkpoint.save({ item: null });
+        continue;
+      }
+      if (!isToBeMadeAnew(upload, failure)) throw failure;
+      await startAnew(upload, failure);
+      // What could not import a moment ago needs time, and no place on the line meanwhile.
+      if (failure.code === 'IMPORT_FAILED' || failure.code === 'QUOTA_EXCEEDED') throw failure;
+    }
   }
 }
 
@@ -82,14 +93,23 @@ async function unlessUnmounted(error: unknown, path: string): Promise<FerryError
 async function startAnew(upload: Upload, cause: FerryError): Promise<void> {
   const { deps, request } = upload;
   deps.log.warn({ name: request.name }, `${cause.message}; it is made anew`);
+  const isQuota = cause.code === 'QUOTA_EXCEEDED';
+  if (request.pull && !isQuota) await countPull(upload, cause);
   // A quota is raised by a person, who thereby decides that it be sent again.
-  if (cause.code !== 'QUOTA_EXCEEDED') {
+  if (!request.pull && !isQuota) {
     deps.meter.restart();
     const restarts = deps.checkpoint.current.restarts + 1;
     await deps.checkpoint.save({ restarts, bytesLost: deps.meter.lost });
     assertWithinBudget(upload);
   }
   await cleanUp(upload);
+}
+
+/** What the server can't fetch several times, it can't fetch. */
+async function countPull({ deps }: Upload, cause: FerryError): Promise<void> {
+  const restarts = deps.checkpoint.current.restarts + 1;
+  await deps.checkpoint.save({ restarts });
+  if (restarts > MAX_RESTARTS) throw new FerryError('IMPORT_REJECTED', cause.message, { cause });
 }
 
 /** The file that was meant: written to since then, it may be half of something else. */

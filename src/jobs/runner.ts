@@ -80,6 +80,7 @@ export class Runner {
     this.#fetcher = new Fetcher(this.#targets, {
       redis: options.redis.prompt,
       brakes: options.world.brakes,
+      ceilings: options.world.ceilings,
       leaseMs: options.leaseMs,
       only: options.only,
       isDown: options.isDown,

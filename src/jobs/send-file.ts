@@ -1,13 +1,14 @@
 import { classify, FerryError } from '../errors.ts';
 import { readBlocks } from '../source/blocks.ts';
 import type { ByteSource } from '../source/byte-source.ts';
-import { type DigestCheck, DigestWatch } from '../source/digest-watch.ts';
+import { DigestWatch, type DigestWish } from '../source/digest-watch.ts';
 import { orAborted } from '../vcd/api.ts';
 import type { EntityState, WantedFile } from '../vcd/entity.ts';
 import { assertWithinBudget } from './budget.ts';
 import { nextRange, type Range } from './chunks.ts';
 import { readEntity } from './follow.ts';
 import type { OwnItem } from './job-data.ts';
+import { madeOf } from './server-manifest.ts';
 import { untilSteady } from './settle.ts';
 import type { Upload } from './upload-deps.ts';
 
@@ -18,7 +19,7 @@ export interface Sending {
   /** As the package names it, for the meter. */
   readonly href: string;
   readonly source: ByteSource;
-  readonly checks: readonly DigestCheck[];
+  readonly checks: readonly DigestWish[];
   /** The package's files are as they were when it was opened. */
   readonly assertUnchanged: () => Promise<void>;
   readonly item: OwnItem;
@@ -113,7 +114,7 @@ class FileTransfer {
     deps.meter.kept(href, offset);
     if (offset === source.size && source.size > 0) return undefined;
     // Of an empty file no block ever passes by the watch.
-    if (source.size === 0) await this.#watch?.verdict();
+    if (source.size === 0) await this.#decide();
 
     const holdBack = this.troubled || (this.#watch?.behindBytes ?? 0) > FAR_BEHIND_BYTES;
     const range = nextRange(offset, { size: source.size, chunkBytes: deps.chunks.bytes, holdBack });
@@ -147,9 +148,18 @@ class FileTransfer {
   /** Decides before the last byte: after it the server imports what it has. */
   async #readyForLastByte(offset: number): Promise<WantedFile | undefined> {
     const { signal } = this.upload.context;
-    if (this.#watch) await orAborted(this.#watch.verdict(), signal);
+    await orAborted(this.#decide(), signal);
     const fresh = await this.untilSteady();
     return fresh?.bytesTransferred === offset ? undefined : fresh;
+  }
+
+  /** Every digest is right; one that a manifest of ours needs is kept before the last byte goes. */
+  async #decide(): Promise<void> {
+    const { checkpoint } = this.upload.deps;
+    const { checks, href } = this.#sending;
+    const made = madeOf(checks, (await this.#watch?.verdict()) ?? []);
+    if (made === undefined || checkpoint.current.made[href] === made) return;
+    await checkpoint.save({ made: { ...checkpoint.current.made, [href]: made } });
   }
 
   /** Remembers how far the file has been hashed, where that will spare somebody reading it again. */
@@ -206,7 +216,7 @@ class FileTransfer {
           await deps.throttle.pass(piece.length, context.signal);
           at += piece.length;
           done += piece.length;
-          if (at === source.size) await this.#watch?.verdict();
+          if (at === source.size) await this.#decide();
           deps.assertOwned();
           yield piece;
           deps.meter.sent(href, piece.length);

@@ -57,6 +57,22 @@ interface Reservation {
   isUnderWay(jobId: string): Promise<boolean>;
 }
 
+/** Keeps apart the jobs that would fill the rest of one storage profile together. */
+interface StorageShare {
+  /**
+   * Keeps room for this job until it is over.
+   *
+   * @throws FerryError STORAGE_FULL where other jobs need it
+   */
+  claim(profile: { readonly name: string; readonly href: string }, needed: Needed): Promise<void>;
+}
+
+export interface Needed {
+  readonly bytes: number;
+  /** What the server says that is left. */
+  readonly freeBytes: number;
+}
+
 /** Everything the story of an upload needs from outside. */
 export interface UploadDeps {
   readonly vcd: Pick<
@@ -72,6 +88,8 @@ export interface UploadDeps {
     | 'edit'
     | 'getMetadata'
     | 'addMetadata'
+    | 'setLease'
+    | 'listStorageProfiles'
     | 'cancelTask'
     | 'remove'
   >;
@@ -83,6 +101,7 @@ export interface UploadDeps {
   readonly meter: Meter;
   readonly line: LinePlace;
   readonly reservation: Reservation;
+  readonly storage: StorageShare;
   readonly chunks: ChunkSizer;
   readonly throttle: Throttle;
   /** Throws LOCK_LOST when this process may no longer write to the target. */
@@ -104,6 +123,9 @@ export interface UploadSettings {
   /** First and longest pause between two looks at the server while it works. */
   readonly pollFirstMs: number;
   readonly pollLongestMs: number;
+  /** The same while it imports. */
+  readonly importFirstMs: number;
+  readonly importLongestMs: number;
 }
 
 /** One upload under way. */
@@ -128,6 +150,8 @@ export interface OpenUpload extends Upload {
 export interface UploadResult {
   readonly catalogItem: string;
   readonly entity: string;
+  /** When vCD removes the item by itself, ISO 8601; null for never, and where nobody knows. */
+  readonly removedAt: string | null;
   /** What went wrong after the item was ready. */
   readonly warnings: readonly string[];
 }

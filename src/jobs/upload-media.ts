@@ -9,18 +9,18 @@ import type { OpenUpload, UploadResult } from './upload-deps.ts';
 /** Uploads an ISO or any other file (guide, "Upload a Media Image"). As `uploadPackage`, without a descriptor. */
 export async function uploadMedia(
   upload: OpenUpload,
-  { file, assertUnchanged }: MediaImage & Pick<OpenImage, 'assertUnchanged'>,
+  { file, isIso, assertUnchanged }: MediaImage & Pick<OpenImage, 'assertUnchanged'>,
 ): Promise<UploadResult> {
-  const { deps, request, context, owner } = upload;
+  const { deps, context, owner } = upload;
   deps.meter.expect([{ name: 'file', size: file.size }]);
 
-  const claim = await claimItem(upload, (catalog, named) =>
+  const claim = await claimItem(upload, file.size, (catalog, named) =>
     deps.vcd.createMedia(
       addHrefOf(catalog, 'media'),
       {
         ...named,
         size: file.size,
-        imageType: /\.iso$/i.test(request.path) ? 'iso' : undefined,
+        imageType: isIso ? 'iso' : undefined,
         // The same key again would give the old item back.
         operationKey: `${owner.installation}-${owner.jobId}-${deps.checkpoint.current.generation}`,
       },

@@ -7,6 +7,12 @@ import { finish, untilImported } from './finish.ts';
 import { untilEntity } from './follow.ts';
 import type { OwnItem } from './job-data.ts';
 import { findWanted, sendFile } from './send-file.ts';
+import {
+  assertManifestWanted,
+  checksWith,
+  findManifestFile,
+  makeManifest,
+} from './server-manifest.ts';
 import { untilSettled } from './settle.ts';
 import type { OpenUpload, Upload, UploadResult } from './upload-deps.ts';
 
@@ -23,10 +29,10 @@ export async function uploadPackage(
   const { deps, context } = upload;
   deps.meter.expect(image.files.map(({ href, size }) => ({ name: href, size })));
 
-  const claim = await claimItem(upload, (catalog, named) =>
+  const claim = await claimItem(upload, sizeOf(image), (catalog, named) =>
     deps.vcd.createTemplate(
       addHrefOf(catalog, 'ovf'),
-      { ...named, manifestRequired: false },
+      { ...named, manifestRequired: upload.request.verify === 'server' },
       context,
     ),
   );
@@ -34,14 +40,28 @@ export async function uploadPackage(
   const { item } = claim;
   for (let resumed = !claim.isNew; ; resumed = true) {
     deps.meter.enter('describing');
-    await sendDescriptor(upload, item, image);
+    await sendDocument(upload, item, descriptorOf(image));
     const entity = await untilLinked(upload, item, image);
+    assertManifestWanted(upload, entity, image);
     await deps.line.take(context.signal); // the links may have taken long
     deps.meter.enter('transferring');
     await sendFiles(upload, { item, image, entity, resumed });
+    // Last, since it may be made of what has just gone through.
+    if (findManifestFile(entity, image)) {
+      const manifest = await makeManifest(upload, image);
+      await sendDocument(upload, item, {
+        bytes: manifest,
+        find: (now) => findManifestFile(now, image),
+        isAccepted: ({ bytesTransferred }) => bytesTransferred >= manifest.length,
+      });
+    }
     const imported = await untilImported(upload, item);
     if (imported) return finish(upload, item, imported);
   }
+}
+
+function sizeOf({ files }: OvfPackage): number {
+  return files.reduce((sum, { size }) => sum + size, 0);
 }
 
 /** The server's own file for the descriptor: the one that no reference of ours names. */
@@ -50,31 +70,43 @@ function findDescriptorFile(entity: EntityState, image: OvfPackage): WantedFile 
   return entity.files.find((file) => !named.has(file) && !/\.mf$/i.test(file.name));
 }
 
-/** By its count, or by what follows from it: the count alone may lag or be the server's own. */
-function isAccepted(file: WantedFile, entity: EntityState, image: OvfPackage): boolean {
-  const { bytesTransferred, size } = file;
-  if (bytesTransferred >= image.descriptor.length) return true;
-  if (bytesTransferred > 0 && bytesTransferred === size) return true;
-  return image.files.length > 0 && image.files.every(({ href }) => findWanted(entity, href));
+/** A small file that goes in one piece. */
+interface Document {
+  readonly bytes: Buffer;
+  readonly find: (entity: EntityState) => WantedFile | undefined;
+  readonly isAccepted: (file: WantedFile, entity: EntityState) => boolean;
 }
 
-async function sendDescriptor(upload: Upload, item: OwnItem, image: OvfPackage): Promise<void> {
+function descriptorOf(image: OvfPackage): Document {
+  return {
+    bytes: image.descriptor,
+    find: (entity) => findDescriptorFile(entity, image),
+    // By its count, or by what follows from it: the count alone may lag or be the server's own.
+    isAccepted({ bytesTransferred, size }, entity) {
+      if (bytesTransferred >= image.descriptor.length) return true;
+      if (bytesTransferred > 0 && bytesTransferred === size) return true;
+      return image.files.length > 0 && image.files.every(({ href }) => findWanted(entity, href));
+    },
+  };
+}
+
+async function sendDocument(upload: Upload, item: OwnItem, document: Document): Promise<void> {
   const { deps, context } = upload;
   const { signal } = context;
   const patience = deps.newPatience();
   for (;;) {
     // A template without files has been described, or is ready: the later steps see which.
     const wanted = await untilEntity(upload, item, (entity) => {
-      if (entity.files.length === 0) return entity.status > 0 ? 'described' : undefined;
-      const file = findDescriptorFile(entity, image);
-      if (!file || isAccepted(file, entity, image)) return 'described';
+      if (entity.files.length === 0) return entity.status > 0 ? 'there' : undefined;
+      const file = document.find(entity);
+      if (!file || document.isAccepted(file, entity)) return 'there';
       return file.uploadHref === undefined ? undefined : file; // its address may come later
     });
-    if (wanted === 'described') return;
+    if (wanted === 'there') return;
     deps.assertOwned();
     try {
       const { uploadHref = '', bytesTransferred } = wanted;
-      await deps.vcd.putDocument(uploadHref, image.descriptor, bytesTransferred, context);
+      await deps.vcd.putDocument(uploadHref, document.bytes, bytesTransferred, context);
       return;
     } catch (error) {
       await patience.afterFailure(error, signal); // the reply may be lost: look, then send again
@@ -82,8 +114,12 @@ async function sendDescriptor(upload: Upload, item: OwnItem, image: OvfPackage):
   }
 }
 
+/** So often may the server show the files, and not the manifest that it is to check. */
+const LOOKS_FOR_MANIFEST = 8;
+
 /** Waits until every file of the package has its address, or nothing is waited for any more. */
 function untilLinked(upload: Upload, item: OwnItem, image: OvfPackage): Promise<EntityState> {
+  let looksWithoutManifest = 0;
   return untilEntity(upload, item, (entity) => {
     if (entity.status > 0 || entity.files.length === 0) return entity;
     assertNothingElseWanted(entity, image);
@@ -93,7 +129,10 @@ function untilLinked(upload: Upload, item: OwnItem, image: OvfPackage): Promise<
         file !== undefined && (file.uploadHref !== undefined || file.bytesTransferred === size)
       );
     });
-    return linked ? entity : undefined;
+    if (!linked) return undefined;
+    if (upload.request.verify !== 'server' || findManifestFile(entity, image)) return entity;
+    looksWithoutManifest += 1; // the server may still be at it
+    return looksWithoutManifest > LOOKS_FOR_MANIFEST ? entity : undefined;
   });
 }
 
@@ -122,7 +161,8 @@ async function sendFiles(
     for (let file = waiting.shift(); file && !signal.aborted; file = waiting.shift()) {
       const wanted = findWanted(started, file.href);
       if (!wanted) continue;
-      const { href, source, checks } = file;
+      const { href, source } = file;
+      const checks = checksWith(file, upload.request);
       const sending = { name: wanted.name, href, source, checks, item, resumed };
       await sendFile(own, { ...sending, assertUnchanged: image.assertUnchanged }, wanted);
       deps.meter.kept(file.href, file.size);
@@ -144,7 +184,11 @@ async function sendFiles(
 /** A server that waits for a file that the package lacks would wait for ever. */
 function assertNothingElseWanted(entity: EntityState, image: OvfPackage): void {
   const descriptor = findDescriptorFile(entity, image);
-  const known = new Set([descriptor, ...image.files.map(({ href }) => findWanted(entity, href))]);
+  const known = new Set([
+    descriptor,
+    findManifestFile(entity, image),
+    ...image.files.map(({ href }) => findWanted(entity, href)),
+  ]);
   const strange = entity.files.find(
     (file) => !known.has(file) && file.bytesTransferred !== file.size,
   );

@@ -22,6 +22,8 @@ export interface DescriptorFacts {
   readonly version: '0.9' | '1.x' | '2.x';
   readonly files: readonly FileReference[];
   readonly virtualSystems: readonly string[];
+  /** What it asks for and vCD does not do, in words. */
+  readonly unsupported: readonly string[];
   /** What makes the descriptor useless, in words; empty if nothing does. */
   readonly problems: readonly string[];
 }
@@ -51,6 +53,7 @@ export function parseDescriptor(text: string): DescriptorFacts {
     version,
     files,
     virtualSystems: root.descendants('VirtualSystem').map((system) => system.attribute('id') ?? ''),
+    unsupported: unsupportedOf(root),
     problems: problemsOf(root, files),
   };
 }
@@ -70,6 +73,18 @@ function parseFile(file: XmlElement): FileReference {
 function wholeNumber(text: string | undefined): number | undefined {
   if (text === undefined || !/^\d{1,16}$/.test(text)) return undefined;
   return Number(text);
+}
+
+/** Parts that vCD passes over (10.x Tenant Portal Guide, "Upload an OVF Template"). */
+function unsupportedOf(root: XmlElement): string[] {
+  const found: string[] = [];
+  if (root.descendants('DeploymentOptionSection').length > 0) {
+    found.push('it has deployment options, of which vCD knows none but the default');
+  }
+  if (root.descendants('ExtraConfig').length > 0) {
+    found.push('it has extra configuration, of which vCD keeps only what its provider allows');
+  }
+  return found;
 }
 
 function problemsOf(root: XmlElement, files: readonly FileReference[]): string[] {

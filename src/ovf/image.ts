@@ -12,6 +12,8 @@ import { findDescriptor, type OvfPackage, type PackageOptions, readPackage } fro
 export interface MediaImage {
   readonly kind: 'media';
   readonly file: ByteSource;
+  /** Whether its content, or at least its name, says that it is an ISO. */
+  readonly isIso: boolean;
   readonly warnings: readonly string[];
 }
 
@@ -100,7 +102,7 @@ export async function openImage(
   const path = await fileOf(located.path);
   if (located.kind === 'ovf') assertPackageName(path);
   const file = await LocalFile.open(path);
-  if (located.kind === 'media') return openMedia(file);
+  if (located.kind === 'media') return openMedia(file, await hasIsoHeader(file));
   let container: Container | undefined;
   try {
     const { opened, descriptor } = await openContainer(file);
@@ -119,16 +121,31 @@ export async function openImage(
   }
 }
 
-function openMedia(file: LocalFile): OpenImage {
+function openMedia(file: LocalFile, hasHeader: boolean): OpenImage {
+  const isNamedIso = /\.iso$/i.test(file.name);
   return {
     kind: 'media',
     file,
     identity: file.identity,
     fingerprint: fingerprintOf([file]),
-    warnings: [],
+    isIso: hasHeader || isNamedIso,
+    warnings:
+      isNamedIso && !hasHeader ? [`${file.name} has no ISO 9660 or UDF header: is it an ISO?`] : [],
     assertUnchanged: () => file.assertUnchanged(),
     close: () => file.close(),
   };
+}
+
+/** Volume descriptors begin at sector 16 (ECMA-119); each says what it is after its first byte. */
+async function hasIsoHeader(file: LocalFile): Promise<boolean> {
+  for (const sector of [16, 17, 18]) {
+    const at = sector * 2048 + 1;
+    if (file.size < at + 5) return false;
+    const name = Buffer.alloc(5);
+    await file.read(name, at);
+    if (/^(CD001|BEA01|NSR0[23])$/.test(name.toString('latin1'))) return true;
+  }
+  return false;
 }
 
 function fingerprintOf(files: readonly LocalFile[]): string {

@@ -21,6 +21,8 @@ export interface OvfPackage {
   /** One for each href, in the order of References. */
   readonly files: readonly PackageFile[];
   readonly manifestName: string | undefined;
+  /** What its manifest hashes with. */
+  readonly manifestAlgorithm: string | undefined;
   /** Oddities that do not stop an upload. */
   readonly warnings: readonly string[];
   /** What does stop it; empty unless `collect` was asked for. */
@@ -29,7 +31,7 @@ export interface OvfPackage {
 
 export interface PackageOptions {
   /** 'off': digests are neither read nor checked. */
-  readonly verify: 'full' | 'off';
+  readonly verify: 'full' | 'off' | 'server';
   /** Return the problems of files instead of throwing the first. */
   readonly collect?: boolean;
 }
@@ -78,11 +80,12 @@ export async function readPackage(
     virtualSystems: facts.virtualSystems,
     files,
     manifestName,
+    manifestAlgorithm: manifest.entries[0]?.algorithm,
     warnings: [
       ...container.warnings,
       ...manifest.warnings,
       ...warningsOf(facts, files),
-      ...(options.verify === 'full'
+      ...(options.verify !== 'off'
         ? unverified(container, { files, manifest, manifestName, descriptorName, folder })
         : []),
     ],
@@ -167,7 +170,7 @@ function encode(text: string): Buffer {
 }
 
 function warningsOf(facts: DescriptorFacts, files: readonly PackageFile[]): string[] {
-  const warnings: string[] = [];
+  const warnings: string[] = facts.unsupported.map((what) => `of the descriptor: ${what}`);
   if (facts.version !== '1.x') {
     warnings.push(`the descriptor is OVF ${facts.version}; vCD's guide promises only 1.0 and 1.1`);
   }

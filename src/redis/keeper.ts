@@ -24,9 +24,11 @@ const MAX_STARTS = 5;
 
 type Connection = ReturnType<typeof connectPromptly>;
 
+/** The server that this keeper has started. */
+let server: ChildProcess | undefined;
+
 async function keep(folder: string, socket: string): Promise<void> {
   const redis = connectPromptly({ socket }, KEEPER_NAME);
-  let server: ChildProcess | undefined;
   let starts = 0;
   let idle = 0;
   try {
@@ -34,7 +36,7 @@ async function keep(folder: string, socket: string): Promise<void> {
       if (!existsSync(folder)) return; // the data are gone, and nobody can come any more
       if (isReady(redis)) starts = 0;
       // One that listens already was left behind by a keeper that was killed.
-      if (!isRunning(server) && !(await isListening(socket))) {
+      if (!isRunning() && !(await isListening(socket))) {
         if (starts >= MAX_STARTS) throw new Error('the server does not stay up');
         server = startServer(folder, socket);
         starts += 1;
@@ -53,7 +55,7 @@ function isReady(redis: Connection): boolean {
   return redis.status === 'ready';
 }
 
-function isRunning(server: ChildProcess | undefined): boolean {
+function isRunning(): boolean {
   return server !== undefined && server.exitCode === null && server.signalCode === null;
 }
 
@@ -108,8 +110,11 @@ try {
     update,
     // The lock of one that was killed takes some seconds to look dead.
     retries: { retries: 40, minTimeout: 200, maxTimeout: 200 },
-    // After a long sleep another keeper may have taken over; it then has the server, too.
-    onCompromised: () => process.exit(0),
+    onCompromised() {
+      // After a long sleep another keeper may have taken over; it then has the server, too.
+      if (!existsSync(folder)) server?.kill('SIGTERM');
+      process.exit(0);
+    },
   });
   writeFileSync(keeperStartPath(folder), '');
 } catch {

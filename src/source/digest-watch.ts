@@ -3,16 +3,21 @@ import { FerryError } from '../errors.ts';
 import type { ByteSource } from './byte-source.ts';
 import type { DigestAnswer, DigestMessage } from './digest-thread.ts';
 
-/** What the bytes [start, end) of a file must hash to. */
-export interface DigestCheck {
+/** A digest of the bytes [start, end) of a file. */
+export interface DigestWish {
   /** A name that node:crypto knows: sha1, sha256, sha512. */
   readonly algorithm: string;
   readonly start: number;
   readonly end: number;
-  /** Hexadecimal, lower case. */
-  readonly expected: string;
+  /** Hexadecimal, lower case; undefined where the digest is only to be known. */
+  readonly expected: string | undefined;
   /** The manifest's name for these bytes. */
   readonly name: string;
+}
+
+/** What the bytes must hash to. */
+export interface DigestCheck extends DigestWish {
+  readonly expected: string;
 }
 
 /** How far a file has been hashed, so that another process can go on from there. */
@@ -30,7 +35,7 @@ export interface DigestState {
  */
 export class DigestWatch {
   readonly #source: ByteSource;
-  readonly #checks: readonly DigestCheck[];
+  readonly #checks: readonly DigestWish[];
   readonly #thread: Worker;
   readonly #answers: { resolve: (answer: DigestAnswer) => void; reject: (error: Error) => void }[] =
     [];
@@ -39,14 +44,14 @@ export class DigestWatch {
   /** How far reading by ourselves may go: where the sender is. */
   #limit = 0;
   #catchingUp: Promise<void> | undefined;
-  #verdict: Promise<void> | undefined;
+  #verdict: Promise<readonly string[]> | undefined;
   #failure: Error | undefined;
   #closed = false;
   #savable = false;
   #restored = false;
 
   /** @param restored what an earlier process had hashed of this very state of the source */
-  constructor(source: ByteSource, checks: readonly DigestCheck[], restored?: DigestState) {
+  constructor(source: ByteSource, checks: readonly DigestWish[], restored?: DigestState) {
     this.#source = source;
     this.#checks = checks;
     this.#thread = new Worker(new URL('./digest-thread.js', import.meta.url), {
@@ -105,9 +110,10 @@ export class DigestWatch {
   /**
    * Hashes the rest and compares. Asked again, it answers the same.
    *
+   * @returns the digests, hexadecimal, in the order of the checks
    * @throws FerryError DIGEST_MISMATCH naming the file and both digests
    */
-  verdict(): Promise<void> {
+  verdict(): Promise<readonly string[]> {
     this.#verdict ??= this.#decide();
     return this.#verdict;
   }
@@ -128,11 +134,11 @@ export class DigestWatch {
     await this.#thread.terminate();
   }
 
-  async #decide(): Promise<void> {
+  async #decide(): Promise<readonly string[]> {
     const digests = await this.digests();
     for (const [i, check] of this.#checks.entries()) {
       const actual = digests[i];
-      if (actual === check.expected) continue;
+      if (check.expected === undefined || actual === check.expected) continue;
       // What was saved may have been damaged; a package is not called corrupt for that.
       if (this.#restored) {
         this.#begin(undefined);
@@ -144,6 +150,7 @@ export class DigestWatch {
         { facts: { member: check.name, algorithm: check.algorithm } },
       );
     }
+    return digests;
   }
 
   #begin(from: DigestState | undefined): void {
@@ -201,19 +208,19 @@ export class DigestWatch {
 }
 
 /**
- * The SHA-256 of a whole source, hexadecimal.
+ * The digest of a whole source, hexadecimal.
  *
+ * @param algorithm as node:crypto names it
  * @throws the signal's reason as soon as it is aborted
  */
-export async function sha256Of(source: ByteSource, signal: AbortSignal): Promise<string> {
+export async function digestOf(
+  source: ByteSource,
+  algorithm: string,
+  signal: AbortSignal,
+): Promise<string> {
   signal.throwIfAborted();
-  const whole = {
-    algorithm: 'sha256',
-    start: 0,
-    end: source.size,
-    expected: '',
-    name: source.name,
-  };
+  const { size: end, name } = source;
+  const whole = { algorithm, start: 0, end, expected: undefined, name };
   const watch = new DigestWatch(source, [whole]);
   const stop = (): void => void watch.close();
   signal.addEventListener('abort', stop);

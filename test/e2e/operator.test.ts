@@ -2,7 +2,7 @@ import { mkdir, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from '@jest/globals';
-import { json, run, until } from '../helpers/cli.ts';
+import { configure, json, run, until } from '../helpers/cli.ts';
 import { expectWhole } from '../helpers/expect-whole.ts';
 import { packageOf, writeOva } from '../helpers/packages.ts';
 import {
@@ -51,6 +51,33 @@ describe('a target whose fault burns no jobs', () => {
       const over = await untilAllOver(place, ids);
       expect(over.every(({ state }) => state === 'completed')).toBe(true);
       expect((await run(['status'], folder)).stderr).not.toContain('is held');
+    }));
+
+  test('a login that is rejected is tried ever less often, also while the target is held for something else', () =>
+    withPlace({}, async (place) => {
+      const { folder, simulator, redis } = place;
+      await configure(folder, { url: simulator.url, redis: redis.url, password: 'wrong' });
+      const brake = { code: 'QUOTA_EXCEEDED', message: 'full', hint: '', since: 0, trialAt: null };
+      await redis.client.hset('{ovaferry}:brakes', 'lab', JSON.stringify({ ...brake, trials: 0 }));
+      const ids = await enqueueMany(place, 6);
+      await isUp(place.worker());
+      // What is to be cancelled is fetched all the same, but only what has begun logs in.
+      await run(['cancel', ...ids.slice(0, 3)], folder);
+      await redis.client.hdel('{ovaferry}:brakes', 'lab');
+      await until('the first attempt', () => simulator.world.sessions.attempts > 0);
+      for (let i = 0; i < 4; i += 1) {
+        await redis.client.hset(
+          '{ovaferry}:brakes',
+          'lab',
+          JSON.stringify({ ...brake, trials: 0 }),
+        );
+        await sleep(300);
+        await redis.client.hdel('{ovaferry}:brakes', 'lab');
+        await sleep(1_200);
+      }
+      expect(simulator.world.sessions.attempts).toBe(1);
+      await run(['resume', 'lab'], folder);
+      await until('another attempt', () => simulator.world.sessions.attempts > 1);
     }));
 
   test('three uploads in a row that fail by the same: the others wait for a person', () =>

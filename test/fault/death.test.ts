@@ -60,7 +60,7 @@ async function dieEverywhere(
     const calls = await callsOf(source, options, prepare);
     for (const [i, name] of calls.entries()) {
       // After a call that only reads is before the next one.
-      const moments: Moment[] = name.startsWith('get') ? ['before'] : ['before', 'after'];
+      const moments: Moment[] = /^(get|list)/.test(name) ? ['before'] : ['before', 'after'];
       for (const moment of moments) {
         await withUploads({}, async (world) => {
           await prepare(world, source);
@@ -89,6 +89,29 @@ describe.each(MEMORIES)('an upload whose process dies around any call of the API
       expect({ moment, kept }).toEqual({ moment, kept: 250_000 });
     });
     expect(calls).toBeGreaterThan(10);
+  }, 120_000);
+
+  test('is ended by the next run with all that was asked for: server-verified, kept, noted', async () => {
+    const asked: UploadOptions = {
+      verify: 'server',
+      leaseSeconds: 86_400,
+      storageProfile: 'Silver',
+      metadata: [{ key: 'cpus', type: 'number', value: '4' }],
+    };
+    const calls = await dieEverywhere(asked, memory, (world, moment) => {
+      const items = world.simulator.items();
+      const seen = items.map(({ name, status, description, storageProfile }) => ({
+        ...{ name, status, description, storageProfile },
+      }));
+      expect({ moment, seen }).toEqual({
+        moment,
+        seen: [{ name: 'box', status: 8, description: '', storageProfile: 'Silver' }],
+      });
+      const [item] = items;
+      expect({ moment, lease: item?.leaseEnds }).toEqual({ moment, lease: expect.any(String) });
+      expect({ moment, noted: item?.metadata['cpus'] }).toEqual({ moment, noted: '4' });
+    });
+    expect(calls).toBeGreaterThan(12);
   }, 120_000);
 
   test('is ended by the next run where it replaces an item: the new one is there, the old one gone', async () => {

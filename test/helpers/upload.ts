@@ -1,4 +1,4 @@
-import type { FerryError } from '../../src/errors.ts';
+import { FerryError } from '../../src/errors.ts';
 import { ChunkSizer } from '../../src/jobs/chunks.ts';
 import { cleanUp, type ReadyItem } from '../../src/jobs/clean-up.ts';
 import { type Checkpoint, NO_CHECKPOINT, type UploadRequest } from '../../src/jobs/job-data.ts';
@@ -6,8 +6,8 @@ import { Meter } from '../../src/jobs/meter.ts';
 import { Patience } from '../../src/jobs/retry.ts';
 import { runUpload } from '../../src/jobs/run-upload.ts';
 import { createThrottle } from '../../src/jobs/throttle.ts';
-import type { Upload, UploadResult } from '../../src/jobs/upload-deps.ts';
-import { locateImage, openImage } from '../../src/ovf/image.ts';
+import type { Upload, UploadResult, UploadSettings } from '../../src/jobs/upload-deps.ts';
+import { type LocatedImage, locateImage, openImage } from '../../src/ovf/image.ts';
 import { type Simulator, startSimulator } from '../../src/simulator/server.ts';
 import type { SimulatorOptions } from '../../src/simulator/world.ts';
 import { BlockPool } from '../../src/source/blocks.ts';
@@ -33,7 +33,7 @@ type AroundCall = (call: number, when: 'before' | 'after', name: string) => void
 
 export interface UploadOptions
   extends Partial<
-    Pick<UploadRequest, 'name' | 'description' | 'verify' | 'catalog' | 'ifExists' | 'keepFailed'>
+    Omit<UploadRequest, 'kind' | 'source' | 'path' | 'target' | 'batch' | 'identity'>
   > {
   readonly jobId?: string;
   /** Jobs that are known besides. */
@@ -44,6 +44,8 @@ export interface UploadOptions
   readonly signal?: AbortSignal;
   readonly patienceMs?: number;
   readonly settleMs?: number;
+  /** How often the server is asked, in place of at once. */
+  readonly pace?: Partial<UploadSettings>;
   /** Called around each call of the API, which it ends by throwing. */
   readonly around?: AroundCall;
   /** Called before each write to the target, as the lease is. */
@@ -97,7 +99,8 @@ export async function withUploads<T>(
   }
 }
 
-function clientOf(simulator: Simulator, options: Partial<VcdOptions> = {}): VcdClient {
+/** A client of the simulator. */
+export function clientOf(simulator: Simulator, options: Partial<VcdOptions> = {}): VcdClient {
   const { user, password } = simulator;
   return new VcdClient({
     url: new URL(simulator.url),
@@ -118,7 +121,9 @@ async function newUpload(
     meter: Meter;
   },
 ): Promise<Upload> {
-  const { kind, path, identity, defaultName } = await locateImage(source, options.media);
+  const { kind, path, identity, defaultName } = options.pull
+    ? pulled(source)
+    : await locateImage(source, options.media);
   const { remembered, retried, vcd, meter } = parts;
   const note = (patch: Partial<Checkpoint>): void => {
     // As through Redis: what is remembered is a copy.
@@ -134,10 +139,13 @@ async function newUpload(
       name: options.name ?? defaultName,
       description: options.description ?? '',
       ifExists: options.ifExists ?? 'fail',
-      storageProfile: null,
+      storageProfile: options.storageProfile ?? null,
       verify: options.verify ?? 'full',
       batch: null,
       keepFailed: options.keepFailed ?? false,
+      leaseSeconds: options.leaseSeconds ?? null,
+      metadata: options.metadata ?? [],
+      pull: options.pull ?? false,
       identity,
     },
     owner: { installation: 'abc123', jobId: options.jobId ?? 'lab-1' },
@@ -164,6 +172,11 @@ async function newUpload(
         isLiving: (id) => Promise.resolve(options.living?.includes(id) ?? false),
         isUnderWay: (id) => Promise.resolve(options.living?.includes(id) ?? false),
       },
+      storage: {
+        async claim({ name }, { bytes, freeBytes }) {
+          if (bytes > freeBytes) throw new FerryError('STORAGE_FULL', `${name} is full`);
+        },
+      },
       chunks: new ChunkSizer(options.chunkBytes),
       throttle: createThrottle(() => undefined),
       assertOwned: options.assertOwned ?? (() => undefined),
@@ -179,10 +192,19 @@ async function newUpload(
         filesInParallel: options.filesInParallel ?? 1,
         pollFirstMs: 5,
         pollLongestMs: 50,
+        importFirstMs: 5,
+        importLongestMs: 50,
+        ...options.pace,
       },
       log: QUIET,
     },
   };
+}
+
+/** What a server fetches by itself is nothing that can be looked at here. */
+function pulled(url: string): LocatedImage {
+  const identity: LocatedImage['identity'] = { size: 0, mtimeMs: 0, ctimeMs: 0, inode: 0 };
+  return { kind: 'ovf', path: url, defaultName: 'pulled', identity };
 }
 
 /** A client each of whose calls may be the last: it was not made, or its reply never came. */
