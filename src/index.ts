@@ -2,7 +2,7 @@ import type { Redis } from 'ioredis';
 import { type Config, loadConfig } from './config/load.ts';
 import { FerryError } from './errors.ts';
 import type { Brake } from './jobs/brakes.ts';
-import { findLeftovers, type JanitorDeps, type Leftover, removeLeftover } from './jobs/janitor.ts';
+import type { JanitorDeps, Leftover } from './jobs/janitor.ts';
 import type { JobDetails, JobState, JobView } from './jobs/job-view.ts';
 import { INSTALLATION_KEY } from './jobs/names.ts';
 import { type Counts, type EnqueueOptions, UploadQueues } from './jobs/queue.ts';
@@ -12,7 +12,6 @@ import { findTarget, splitPlace, toRequests, type UploadOrder } from './orders.t
 import { asked } from './redis/asked.ts';
 import { connectPromptly, type RedisAddress, untilReady } from './redis/connect.ts';
 import { startEmbedded } from './redis/embedded.ts';
-import { createClient } from './targets.ts';
 
 export { FerryError } from './errors.ts';
 export type { Brake, Counts, EnqueueOptions, JobDetails, JobState, JobView, Leftover, UploadOrder };
@@ -99,15 +98,18 @@ export async function openFerry(config: Config): Promise<Ferry> {
       return asked(() => queues.resume(target));
     },
     async leftovers(place, signal = new AbortController().signal) {
+      const { findLeftovers } = await import('./jobs/janitor.ts');
       const { deps, catalogs } = await janitorOf(config, redis, place);
       try {
-        const wanted = catalogs ?? (await deps.vcd.catalogNames({ signal }));
+        const wanted =
+          catalogs ?? (await deps.vcd.listCatalogs({ signal })).map(({ name }) => name);
         return await asked(() => findLeftovers(deps, wanted, { signal }));
       } finally {
         deps.vcd.close();
       }
     },
     async removeLeftovers(place, leftovers, signal = new AbortController().signal) {
+      const { removeLeftover } = await import('./jobs/janitor.ts');
       const { deps } = await janitorOf(config, redis, place);
       try {
         for (const leftover of leftovers) await removeLeftover(deps, leftover, { signal });
@@ -133,6 +135,8 @@ async function janitorOf(
   redis: Redis,
   place: string,
 ): Promise<{ deps: JanitorDeps; catalogs: readonly string[] | undefined }> {
+  // Loaded by those commands alone that speak to a target: the others are to start at once.
+  const { createClient } = await import('./targets.ts');
   const { target, catalog } = splitPlace(place);
   findTarget(target, config.targets);
   const queues = new QueueSet(redis);

@@ -7,6 +7,7 @@ export async function enqueue(args: string[], options: UploadOptions): Promise<n
   const config = loadConfig({ file: options.config, redis: options.redis });
   const orders = await ordersOf(args, options);
   const enqueueOptions = enqueueOptionsOf(options);
+  if (options.dryRun) return (await import('./dry-run.ts')).dryRun(config, orders, options);
   const ferry = await openFerry(config);
   try {
     const jobs = await ferry.enqueue(orders, enqueueOptions);

@@ -56,7 +56,7 @@ function wholeNumber(text: string): number {
 
 function withUploadOptions(command: Command): Command {
   return command
-    .argument('<source...>', 'an .ova, an .ovf, a folder holding one, an .iso; or a glob')
+    .argument('[source...]', 'an .ova, an .ovf, a folder holding one, an .iso; or a glob')
     .requiredOption('--to <target[/catalog]>', 'where to', collect)
     .option('--name <name>', 'name in the catalog (one source only)')
     .option('--description <text>', 'description in the catalog')
@@ -64,8 +64,11 @@ function withUploadOptions(command: Command): Command {
     .option('--batch <name>', 'group these uploads under a name')
     .option('--priority <n>', '1 goes first (default: 1000)', wholeNumber)
     .addOption(
-      new Option('--verify <how>', "check every digest of the package's manifest")
-        .choices(['full', 'off'])
+      new Option(
+        '--verify <how>',
+        "check every digest of the package's manifest; `server` lets vCD check every file, too",
+      )
+        .choices(['full', 'off', 'server'])
         .default('full'),
     )
     .addOption(
@@ -75,8 +78,19 @@ function withUploadOptions(command: Command): Command {
     )
     .option('--keep-failed', 'leave on the server what failed, so that retry goes on with it')
     .option('--storage-profile <name>', 'storage profile that holds the item')
+    .option('--lease <time>', 'how long vCD keeps the template: never, or a time like 30d')
+    .option(
+      '--metadata <key=value>',
+      'a note on the item; key:number=1, :boolean, :datetime',
+      collect,
+    )
+    .option('--server-pull <url>', 'let the server fetch this .ovf by itself, in place of a source')
     .option('--start-at <time>', 'not before this time (ISO 8601)')
-    .option('--again', 'also what was uploaded already');
+    .option('--again', 'also what was uploaded already')
+    .option(
+      '--dry-run',
+      'open every package and ask the target; say what would happen, do nothing',
+    );
 }
 
 run(
@@ -144,6 +158,21 @@ run(
 );
 run(
   program
+    .command('ls')
+    .description('list organisations and catalogs, or the items of one catalog')
+    .argument('<target[/catalog]>'),
+  async () => (await import('./ls.ts')).ls,
+);
+run(
+  program
+    .command('doctor')
+    .description('check Redis and targets from the address to the right to upload')
+    .argument('[target...]')
+    .option('--write', 'also upload a tiny media image, and remove it again'),
+  async () => (await import('./doctor.ts')).doctor,
+);
+run(
+  program
     .command('inspect')
     .description('read a package and say what would make an upload fail')
     .argument('<source>')
@@ -156,10 +185,26 @@ run(
     .description('a vCD for dry runs and for trying things out')
     .option('--port <n>', 'port on 127.0.0.1; 0 takes any free one', wholeNumber, 0)
     .option('--store <dir>', 'keep what is uploaded there, or `discard`', 'discard')
-    .option('--api <versions>', 'API versions that are served', '39.1,38.1,37.0,36.3')
+    .option('--release <name>', 'behave as this release: 5.5, 9.7, 10.3, 10.4, 10.5 or 10.6')
+    .option(
+      '--api <versions>',
+      "API versions that are served (default: the release's, or 39.1,38.1,37.0,36.3)",
+    )
+    .option('--no-legacy-login', 'answer 401 to /api/sessions, as where it is switched off')
+    .option('--transfer-url <url>', "public address of transfers, if another than the API's")
+    .option('--storage-profile <name=size>', 'a storage profile of the organisation', collect)
+    .option('--transfer-store <size>', 'what all transfers may hold before their import')
+    .option('--operations-per-user <n>', 'uploads and imports at once; 0 for any', wholeNumber, 0)
+    .option('--operations-per-org <n>', 'the same for the organisation', wholeNumber, 0)
+    .option('--template-lease <time>', 'after which templates are removed, like 7d')
     .option('--faults <file>', 'things that go wrong, as JSON or YAML')
     .option('--rate <rate>', 'speed of all transfers together, like 50MB/s')
     .option('--import-time <time>', 'from the last byte to being ready', '0s')
+    .option('--import-time-per-gb <time>', 'in addition, for each GB', '0s')
+    .option('--import-slots <n>', 'imports at once; 0 for any', wholeNumber, 0)
+    .option('--session-idle <time>', 'after which an idle session ends', '30m')
+    .option('--session-lifetime <time>', 'after which any session ends', '24h')
+    .option('--transfer-idle <time>', 'after which a transfer without bytes ends', '60m')
     .option('--cancel-time <time>', 'from the wish to cancel a task to its end', '0s')
     .option('--link-delay <time>', "from the descriptor to the files' addresses", '0s')
     .option('--tls-cert <file>', 'serve https with this certificate')

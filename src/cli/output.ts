@@ -1,7 +1,7 @@
 import { styleText } from 'node:util';
 import prettyBytes from 'pretty-bytes';
 import prettyMs from 'pretty-ms';
-import type { ErrorCode, FerryError } from '../errors.ts';
+import type { FerryError } from '../errors.ts';
 import type { Brake } from '../jobs/brakes.ts';
 import type { JobDetails, JobView } from '../jobs/job-view.ts';
 import type { LogLevel } from '../observe/log.ts';
@@ -15,8 +15,8 @@ export interface GlobalOptions {
 }
 
 /** Exit status of a command that could not do its work (contract, "Exit status"). */
-export function exitCodeOf({ code }: FerryError): number {
-  const unreachable: readonly ErrorCode[] = [
+export function exitCodeOf({ code }: { readonly code: string }): number {
+  const unreachable: readonly string[] = [
     'REDIS_UNAVAILABLE',
     'REDIS_UNSUITABLE',
     'NETWORK',
@@ -27,6 +27,8 @@ export function exitCodeOf({ code }: FerryError): number {
     'AUTH_REJECTED',
     'VERSION_UNSUPPORTED',
     'CATALOG_FORBIDDEN',
+    'ORG_NOT_FOUND',
+    'STORAGE_FULL',
     'QUOTA_EXCEEDED',
   ];
   return unreachable.includes(code) ? 3 : 2;

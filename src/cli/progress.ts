@@ -87,7 +87,9 @@ function headLine(job: JobDetails, rate: Rate, { color }: GlobalOptions): string
   if (job.state === 'completed') {
     const warnings = job.warnings.map((warning) => `\n    ${warning}`).join('');
     const again = job.bytesResent > 0 ? `, ${bytes(job.bytesResent)} of it twice` : '';
-    return `${paint('green', '✓', color)} ${name}: ${bytes(kept)} arrived${again}${warnings}`;
+    const removedAt = job.result?.removedAt;
+    const until = removedAt ? `; vCD removes it on ${removedAt.slice(0, 10)}` : '';
+    return `${paint('green', '✓', color)} ${name}: ${bytes(kept)} arrived${again}${until}${warnings}`;
   }
   if (job.state === 'delayed') {
     const why = job.error ? `: ${job.error.message}` : '';

@@ -14,6 +14,7 @@ export async function upload(args: string[], options: UploadOptions): Promise<nu
   const config = loadConfig({ file: options.config, redis: options.redis });
   const orders = await ordersOf(args, options);
   const enqueueOptions = enqueueOptionsOf(options);
+  if (options.dryRun) return (await import('./dry-run.ts')).dryRun(config, orders, options);
   const ferry = await openFerry(config);
   const own = new OwnWorker(ferry, config, options);
   const interrupt = interruption();
