@@ -61,6 +61,8 @@ const RuleSchema = z.strictObject({
     path: z.string().optional(),
     /** A regular expression on the name of the file that a PUT is for. */
     file: z.string().optional(),
+    /** The name of a header that the request lacks. */
+    without: z.string().optional(),
   }),
   /** Let this many matching requests pass first. Default 0. */
   after: z.number().int().min(0).optional(),
@@ -116,11 +118,16 @@ export class Faults {
   }
 
   /** The first rule that bites this request. */
-  match(method: string, path: string): FaultAction | undefined {
+  match(
+    method: string,
+    path: string,
+    headers: Readonly<Record<string, unknown>> = {},
+  ): FaultAction | undefined {
     for (const counted of this.#rules) {
       const { rule } = counted;
       if (rule.on.method !== undefined && rule.on.method !== method) continue;
       if (!counted.path.test(path)) continue;
+      if (rule.on.without !== undefined && rule.on.without.toLowerCase() in headers) continue;
       if (counted.file && !counted.file.test(fileOf(path) ?? '\n')) continue;
       counted.seen += 1;
       const nth = counted.seen - (rule.after ?? 0);

@@ -79,7 +79,11 @@ export function logIn(
     );
     return {
       ...sessionReply({ world, version, session: sessionOf(world, token) }),
-      headers: { 'x-vcloud-authorization': token, ...(jwt === undefined ? {} : jwtHeaders(jwt)) },
+      headers: {
+        'x-vcloud-authorization': token,
+        'set-cookie': `vcloud-token=${token}; Secure; Path=/`,
+        ...(jwt === undefined ? {} : jwtHeaders(jwt)),
+      },
     };
   }
   const cloud = /^\/cloudapi\/1\.0\.0\/sessions(\/provider)?$/.exec(path);

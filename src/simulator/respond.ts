@@ -36,6 +36,8 @@ export function respond(
   // The web server itself knows nothing of requests' ids.
   if (request && reply.html === undefined) {
     headers['x-vmware-vcloud-request-id'] = requestId(request);
+    headers['x-vmware-vcloud-request-execution-time'] = '1';
+    headers['vary'] = 'Accept-Encoding, User-Agent';
   }
   let bytes = Buffer.from(body);
   if (bytes.length >= WORTH_COMPRESSING && takesGzip(request)) {

@@ -118,7 +118,7 @@ async function serve(
     logged.status = response.statusCode;
   });
   try {
-    const fault = own ? undefined : world.faults.match(method, url);
+    const fault = own ? undefined : world.faults.match(method, url, request.headers);
     if (fault?.outageMs) {
       world.outageUntil = Date.now() + fault.outageMs;
       return void cut(request);

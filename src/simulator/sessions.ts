@@ -110,7 +110,8 @@ function tokenOf(headers: NodeJS.Dict<string | string[]>): string | undefined {
   return (
     bearer ??
     headers['x-vmware-vcloud-access-token']?.toString() ??
-    headers['x-vcloud-authorization']?.toString()
+    headers['x-vcloud-authorization']?.toString() ??
+    /(?:^|;\s*)vcloud-token=([^;]+)/.exec(headers['cookie']?.toString() ?? '')?.[1]
   );
 }
 

@@ -26,7 +26,6 @@ export interface ApiRequest {
 
 /** A session that is not used for so long is touched while bytes flow (vCD's own limit: 30 minutes). */
 const IDLE_MS = 5 * 60_000;
-const TOUCH_MS = 60_000;
 /** vCD reads at most this of a request (guide, "Request Limits"). */
 const LONGEST_BODY_BYTES = 512 * 1024;
 
@@ -36,13 +35,18 @@ export class VcdApi {
   readonly session: VcdSession;
   readonly #http: VcdHttp;
   readonly #insecure: boolean;
+  readonly #idleMs: number;
   #askedAt = performance.now();
 
-  constructor(origin: URL, parts: { http: VcdHttp; session: VcdSession; insecure: boolean }) {
+  constructor(
+    origin: URL,
+    parts: { http: VcdHttp; session: VcdSession; insecure: boolean; idleMs?: number | undefined },
+  ) {
     this.origin = origin;
     this.session = parts.session;
     this.#http = parts.http;
     this.#insecure = parts.insecure;
+    this.#idleMs = parts.idleMs ?? IDLE_MS;
   }
 
   /**
@@ -128,7 +132,7 @@ export class VcdApi {
     const session = await this.#session(context);
     const verified = url.protocol === 'https:' && !this.#insecure;
     const trusted = url.origin === this.origin.origin || verified;
-    const keepAlive = setInterval(() => void this.#touchSession(), TOUCH_MS);
+    const keepAlive = setInterval(() => void this.#touchSession(), this.#idleMs / 5);
     try {
       const answer = await this.#http.send({
         method: 'PUT',
@@ -147,9 +151,9 @@ export class VcdApi {
 
   /** Transfers do not keep the session alive, and one that was handed to us can't be had anew. */
   async #touchSession(): Promise<void> {
-    if (performance.now() - this.#askedAt < IDLE_MS) return;
+    if (performance.now() - this.#askedAt < this.#idleMs) return;
     this.#askedAt = performance.now();
-    const signal = AbortSignal.timeout(IDLE_MS);
+    const signal = AbortSignal.timeout(this.#idleMs);
     await this.request({ method: 'GET', href: '/api/org' }, { signal }).catch(() => undefined);
   }
 

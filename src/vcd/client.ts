@@ -30,6 +30,8 @@ import { parseTask, type TaskState } from './task.ts';
 export interface VcdOptions extends SessionOptions {
   readonly trust: Trust;
   readonly timeouts?: HttpTimeouts;
+  /** A session that is not used for so long is touched while bytes flow. */
+  readonly idleMs?: number;
 }
 
 /** A range of a file: bytes [start, end) of `total`. */
@@ -54,6 +56,7 @@ export class VcdClient {
       http: this.#http,
       session: this.#session,
       insecure: options.trust.insecure ?? false,
+      idleMs: options.idleMs,
     });
     this.#org = options.tenant ?? options.org;
   }

@@ -204,6 +204,31 @@ describe('sessions', () => {
       });
     }));
 
+  test('live on while bytes flow, which vCD does not count as use: one that was handed in, too', () =>
+    withUploads({ sessionIdleMs: 600 }, async ({ simulator }) => {
+      const [account] = simulator.world.sessions.accounts;
+      const [token = ''] = simulator.world.sessions.open(account as never, ['jwt']);
+      const credentials = async () => ({ kind: 'bearer', token }) as const;
+      await withClient(simulator, { credentials, idleMs: 250 }, async (vcd) => {
+        const { addMediaHref = '' } = await vcd.getCatalog('appliances', context);
+        const media = { name: 'm', description: '', size: 40_000, imageType: undefined } as const;
+        const made = await vcd.createMedia(addMediaHref, { ...media, operationKey: 'k' }, context);
+        const [file] = (await vcd.getEntity(made.entityHref, context)).files;
+        const slow = { on: { method: 'PUT' }, do: { bytesPerSecond: 20_000 } };
+        simulator.world.faults.add(slow);
+        const body = (async function* () {
+          for (let i = 0; i < 20; i += 1) {
+            yield Buffer.alloc(2_000);
+            await new Promise((resolve) => setTimeout(resolve, 100));
+          }
+        })();
+        const range = { start: 0, end: 40_000, total: 40_000 };
+        await vcd.putRange(file?.uploadHref ?? '', body, range, context);
+        expect((await vcd.getEntity(made.entityHref, context)).status).toBe(1);
+        expect(simulator.requests.filter(({ status }) => status === 401)).toEqual([]);
+      });
+    }));
+
   test('that run out are renewed once, by one login for all who noticed', () =>
     withUploads({}, async ({ vcd, simulator }) => {
       await vcd.getCatalog('appliances', context);

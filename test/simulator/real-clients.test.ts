@@ -554,3 +554,99 @@ describe('afterwards', () => {
       expect(answer.headers['x-vmware-vcloud-request-id']).toMatch(/^job-7-[0-9a-f-]{36}$/);
     }));
 });
+
+describe('what was seen on the wire', () => {
+  test('go asks with two Accept headers, of which the second names no type', () =>
+    withSimulator(async (base) => {
+      const { authorization = '' } = await loggedIn(base);
+      const accept = ['application/*+xml;version=37.0', '*+xml;version=37.0'];
+      const { status } = await call(base, '/api/org', { headers: { authorization, accept } });
+      expect(status).toBe(200);
+    }));
+
+  test('answers carry the headers of a 9.x, and the older login a cookie that is a login, too', () =>
+    withSimulator(
+      async (base) => {
+        const accept = 'application/*+xml;version=32.0';
+        const login = await call(base, '/api/sessions', {
+          method: 'POST',
+          headers: { authorization: basic('admin@acme', 'simulated'), accept },
+        });
+        expect(login.headers).toMatchObject({
+          'x-vmware-vcloud-request-id': expect.stringMatching(/^[0-9a-f-]{36}$/),
+          'x-vmware-vcloud-request-execution-time': expect.stringMatching(/^\d+$/),
+          'content-type': 'application/vnd.vmware.vcloud.session+xml;version=32.0',
+          vary: expect.any(String),
+        });
+        const [cookie = ''] = login.headers['set-cookie'] as string[];
+        expect(cookie).toMatch(/^vcloud-token=[0-9a-f]{32}; Secure; Path=\/$/);
+        const headers = { cookie: cookie.split(';')[0] ?? '', accept };
+        expect((await call(base, '/api/org', { headers })).status).toBe(200);
+      },
+      { release: '9.7' },
+    ));
+
+  test.each([
+    ['iso', 'iso'],
+    ['img', 'other'],
+    ['', 'other'],
+  ])("pyvcloud names media by the item's ending (%j): it is of type %s", (said, imageType) =>
+    withSimulator(async (base) => {
+      const headers = await loggedIn(base);
+      const body = `<Media name="x" size="1" imageType="${said}" ${NS}/>`;
+      const { entity } = await created(base, headers, body, MEDIA);
+      expect(attribute((await call(base, entity, { headers })).body, 'imageType')).toBe(imageType);
+    }),
+  );
+
+  test('an item has a bare id in its catalog, and a template an URN that leads to its address', () =>
+    withSimulator(async (base) => {
+      const headers = await loggedIn(base);
+      const params = `<UploadVAppTemplateParams name="box" ${NS}/>`;
+      const { entity } = await created(base, headers, params);
+      const { body: catalog } = await call(base, await catalogPath(base, headers), { headers });
+      expect(attribute(/<CatalogItem [^>]*>/.exec(catalog)?.[0] ?? '', 'id')).toMatch(
+        /^[0-9a-f-]{36}$/,
+      );
+      const { body } = await call(base, entity, { headers });
+      const [, id = ''] = /urn:vcloud:vapptemplate:([0-9a-f-]{36})/.exec(body) ?? [];
+      expect(entity).toBe(`/api/vAppTemplate/vappTemplate-${id}`);
+    }));
+
+  test('the descriptor has a count of its own once it is sent: go sends again what has none', () =>
+    withSimulator(async (base) => {
+      const headers = await loggedIn(base);
+      const params = `<UploadVAppTemplateParams name="box" ${NS}/>`;
+      const { entity } = await created(base, headers, params);
+      const descriptor = descriptorOf([{ href: 'd.vmdk', size: 5 }]);
+      const href = fileLink((await call(base, entity, { headers })).body, 'descriptor.ovf');
+      await call(base, href, {
+        method: 'PUT',
+        headers: { 'content-length': String(descriptor.length) },
+        body: descriptor,
+      });
+      const { body } = await call(base, entity, { headers });
+      const [own = ''] = body
+        .split('<File ')
+        .filter((file) => file.includes('name="descriptor.ovf"'));
+      expect(attribute(` ${own}`, 'bytesTransferred')).toBe(String(descriptor.length));
+    }));
+
+  test('a proxy that wants a login for what vCD wants none for is a rule', () =>
+    withSimulator(async (base, { world }) => {
+      const headers = await loggedIn(base);
+      const body = `<Media name="x" size="1" ${NS}/>`;
+      const { entity } = await created(base, headers, body, MEDIA);
+      const href = fileLink((await call(base, entity, { headers })).body, 'file');
+      world.faults.add({
+        on: { method: 'PUT', without: 'Authorization' },
+        times: 0,
+        do: { status: 403 },
+      });
+      const put = { method: 'PUT', body: 'x' };
+      const bare = { 'content-length': '1' };
+      expect((await call(base, href, { ...put, headers: bare })).status).toBe(403);
+      const named = { ...bare, authorization: headers['authorization'] ?? '' };
+      expect((await call(base, href, { ...put, headers: named })).status).toBe(200);
+    }));
+});

@@ -373,3 +373,50 @@ describe('a package is refused, by the name of what is wrong', () => {
       });
     }));
 });
+
+describe('what vCD would pass over or change is said beforehand', () => {
+  const withText = (from: string, to: string, namespace?: string): Member[] => [
+    {
+      name: 'box.ovf',
+      bytes: Buffer.from(descriptorOf([], namespace).toString().replace(from, to)),
+    },
+  ];
+
+  test.each([
+    [
+      'deployment options',
+      withText('<DiskSection>', '<DeploymentOptionSection/><DiskSection>'),
+      /deployment options/,
+    ],
+    [
+      'extra configuration',
+      withText('</VirtualSystem>', '<v:ExtraConfig xmlns:v="urn:v"/></VirtualSystem>'),
+      /extra configuration/,
+    ],
+    [
+      'a long name of a machine',
+      withText('ovf:id="vm"', 'ovf:id="a-name-of-many-characters"'),
+      /shorten the VM name a-name-of-many-characters/,
+    ],
+    ['OVF 2', withText('', '', 'http://schemas.dmtf.org/ovf/envelope/2'), /is OVF 2\.x/],
+  ])('%s', (_what, members, message) =>
+    ova(members, async ({ warnings }) => {
+      expect(warnings).toEqual([expect.stringMatching(message)]);
+    }),
+  );
+
+  test('more than 12 MB of descriptor are refused', async () => {
+    const bytes = Buffer.alloc(12 * 1024 * 1024 + 1, ' ');
+    const { code } = await refusal([{ name: 'box.ovf', bytes }]);
+    expect(code).toBe('PACKAGE_UNSUPPORTED');
+  });
+
+  test('more than 1 MB of manifest are refused', async () => {
+    const bytes = Buffer.alloc(1024 * 1024 + 1, '\n');
+    const members = [
+      { name: 'box.ovf', bytes: descriptorOf([]) },
+      { name: 'box.mf', bytes },
+    ];
+    expect((await refusal(members)).code).toBe('PACKAGE_UNSUPPORTED');
+  });
+});
