@@ -14,7 +14,8 @@ export function isSameHref(a: string, b: string): boolean {
   return pathOf(a) === pathOf(b);
 }
 
-/** An address without the host. */
+/** An address without the host, and without a second slash that a configured one may bring in. */
 export function pathOf(href: string): string {
-  return URL.canParse(href) ? new URL(href).pathname : href;
+  const path = URL.canParse(href) ? new URL(href).pathname : href;
+  return path.replace(/^\/+/, '/');
 }

@@ -128,7 +128,8 @@ async function byLegacy(
  */
 function bySaml(door: Door, assertion: SamlAssertion): Promise<Token> {
   const authorization = samlHeader(assertion, door.org);
-  const isOld = ({ version }: OfferedVersion): boolean => compareVersions(version, '38.0') < 0;
+  const isOld = ({ version }: OfferedVersion): boolean =>
+    /^\d+\.\d+$/.test(version) && compareVersions(version, '38.0') < 0;
   const old = isOld(door.version)
     ? door.version
     : door.versions
