@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
 import prettyBytes from 'pretty-bytes';
 import prettyMs from 'pretty-ms';
 import type { Config, TargetConfig } from './config/load.ts';
 import { classify, FerryError } from './errors.ts';
 import { redisOf } from './index.ts';
-import { seenProfiles } from './jobs/choose-storage.ts';
+import { freeOf, seenProfiles } from './jobs/choose-storage.ts';
+import { type Leftover, removeLeftover } from './jobs/janitor.ts';
 import { assertSuitable, inspectRedis } from './redis/checks.ts';
 import { connectPromptly, untilReady } from './redis/connect.ts';
 import { createClient } from './targets.ts';
@@ -198,12 +198,13 @@ async function checkStorage(vcd: VcdClient, { context, report }: Asking): Promis
   if (!profiles || profiles.length === 0) {
     return [report.warning('storage', 'no storage profile can be seen: room is not checked')];
   }
-  return profiles.map(({ name, limitBytes, usedBytes, isDefault }) => {
+  return profiles.map((profile) => {
+    const { name, limitBytes = 0, usedBytes, isDefault } = profile;
     const kind = isDefault ? ' (default)' : '';
-    if (limitBytes === undefined) {
+    const free = freeOf(profile);
+    if (free === undefined) {
       return report.ok(`storage ${name}`, `${prettyBytes(usedBytes)} used, no limit${kind}`);
     }
-    const free = Math.max(0, limitBytes - usedBytes);
     const words = `${prettyBytes(free)} left of ${prettyBytes(limitBytes)}${kind}`;
     const isLow = free < limitBytes * LITTLE;
     return isLow ? report.warning(`storage ${name}`, words) : report.ok(`storage ${name}`, words);
@@ -255,29 +256,19 @@ async function checkUpload(
   } finally {
     // Also after an interruption: nothing is left behind.
     const signal = AbortSignal.timeout(PATIENCE_MS);
-    await removeTrial(vcd, { itemHref, entityHref }, { ...context, signal });
+    const trial = { catalog, catalogItem: itemHref, entity: entityHref };
+    await removeTrial(vcd, trial, { ...context, signal });
   }
 }
 
-/** It may be importing: what is busy can not be removed at once. */
+/** Also where it has become ready meanwhile, which `removeLeftover` leaves alone. */
 async function removeTrial(
   vcd: VcdClient,
-  { itemHref, entityHref }: { readonly itemHref: string; readonly entityHref: string },
+  trial: Pick<Leftover, 'catalog' | 'catalogItem' | 'entity'>,
   context: CallContext,
 ): Promise<void> {
-  const deadline = performance.now() + PATIENCE_MS;
-  for (;;) {
-    try {
-      const { tasks } = await vcd.getEntity(entityHref, context);
-      for (const { cancelHref } of tasks) {
-        if (cancelHref !== undefined) await vcd.cancelTask(cancelHref, context);
-      }
-      return await vcd.remove(itemHref, context);
-    } catch (error) {
-      const { code, kind } = classify(error);
-      if (code === 'ITEM_GONE') return;
-      if (kind !== 'transient' || performance.now() > deadline) throw error;
-      await sleep(1_000);
-    }
-  }
+  await removeLeftover({ vcd }, trial, context);
+  await vcd.remove(trial.catalogItem, context).catch((error: unknown) => {
+    if (classify(error).code !== 'ITEM_GONE') throw error;
+  });
 }

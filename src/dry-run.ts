@@ -5,10 +5,12 @@ import { addHrefOf } from './jobs/claim-item.ts';
 import type { JobError, UploadRequest } from './jobs/job-data.ts';
 import { toJobError } from './jobs/job-error.ts';
 import { toRequests, type UploadOrder } from './orders.ts';
-import { openImage } from './ovf/image.ts';
+import { bytesOf, openImage } from './ovf/image.ts';
 import { createClient } from './targets.ts';
 import type { CallContext } from './vcd/api.ts';
+import type { CatalogState } from './vcd/catalog.ts';
 import type { VcdClient } from './vcd/client.ts';
+import type { StorageProfile } from './vcd/storage.ts';
 
 /** What an upload would do, and what would make it fail. */
 export interface Plan
@@ -70,9 +72,7 @@ async function lookInto(
 ): Promise<{ bytes: number; warnings: readonly string[] }> {
   const image = await openImage(request, { verify: request.verify });
   await image.close();
-  const bytes =
-    image.kind === 'media' ? image.file.size : image.files.reduce((sum, { size }) => sum + size, 0);
-  return { bytes, warnings: image.warnings };
+  return { bytes: bytesOf(image), warnings: image.warnings };
 }
 
 /** Targets as they are now, each asked once. */
@@ -80,6 +80,8 @@ class TargetLooks {
   readonly #config: Config;
   readonly #context: CallContext;
   readonly #clients = new Map<string, Promise<VcdClient>>();
+  readonly #catalogs = new Map<string, Promise<CatalogState>>();
+  readonly #profiles = new Map<string, Promise<StorageProfile[]>>();
   readonly #leases = new Map<string, Promise<number | undefined>>();
   /** Bytes that the uploads before would take, by target and profile. */
   readonly #planned = new Map<string, number>();
@@ -99,7 +101,9 @@ class TargetLooks {
   ): Promise<{ removedAt: string | null; warnings: string[] }> {
     const { target, catalog: wanted, name, kind, ifExists } = request;
     const vcd = await once(this.#clients, target, () => createClient(this.#config, target));
-    const catalog = await vcd.getCatalog(wanted, this.#context);
+    const catalog = await once(this.#catalogs, `${target}/${wanted}`, () =>
+      vcd.getCatalog(wanted, this.#context),
+    );
     addHrefOf(catalog, kind);
     if (ifExists === 'fail' && catalog.items.some((item) => item.name === name)) {
       throw new FerryError('NAME_TAKEN', `${wanted} has an item ${name} already`);
@@ -112,7 +116,11 @@ class TargetLooks {
 
   async #assertRoom(vcd: VcdClient, request: UploadRequest, bytes: number): Promise<void> {
     const { target, storageProfile } = request;
-    const profiles = await visibleProfiles(vcd, storageProfile, this.#context);
+    const asked: Pick<VcdClient, 'listStorageProfiles'> = {
+      listStorageProfiles: (context) =>
+        once(this.#profiles, target, () => vcd.listStorageProfiles(context)),
+    };
+    const profiles = await visibleProfiles(asked, storageProfile, this.#context);
     const profile = holderAmong(profiles, storageProfile, bytes);
     if (!profile) return;
     const place = `${target} ${profile.href}`;

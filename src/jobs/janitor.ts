@@ -61,8 +61,8 @@ export async function findLeftovers(
 
 /** Removes a leftover. Returns when the catalog no longer lists it, or it has become ready. */
 export async function removeLeftover(
-  { vcd }: JanitorDeps,
-  { catalog, catalogItem, entity }: Leftover,
+  { vcd }: Pick<JanitorDeps, 'vcd'>,
+  { catalog, catalogItem, entity }: Pick<Leftover, 'catalog' | 'catalogItem' | 'entity'>,
   context: CallContext,
 ): Promise<void> {
   const patience = new Patience({ limitMs: 60_000, onRetry: () => undefined });

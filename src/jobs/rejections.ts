@@ -31,13 +31,13 @@ export class Rejections {
 
   /** @throws FerryError AUTH_REJECTED while this host's login to the target is not to be tried */
   async assertNone(target: string): Promise<void> {
-    const rejection = await this.#read(target).catch(() => this.#own.get(target));
+    const rejection = await this.#last(target);
     if (!rejection || Date.now() >= rejection.until) return;
     throw new FerryError('AUTH_REJECTED', rejection.message);
   }
 
   async note(target: string, { message }: FerryError): Promise<void> {
-    const before = await this.#read(target).catch(() => this.#own.get(target));
+    const before = await this.#last(target);
     const times = (before?.times ?? 0) + 1;
     const pause = Math.min(FIRST_PAUSE_MS * 2 ** (times - 1), LONGEST_PAUSE_MS);
     const rejection: Rejection = { message, until: Date.now() + pause, times };
@@ -61,6 +61,10 @@ export class Rejections {
     const own = fields.filter((field) => field.startsWith(`${target} `));
     if (own.length > 0) await this.#redis.hdel(REJECTIONS_KEY, ...own);
     return own.length > 0;
+  }
+
+  #last(target: string): Promise<Rejection | undefined> {
+    return this.#read(target).catch(() => this.#own.get(target));
   }
 
   async #read(target: string): Promise<Rejection | undefined> {

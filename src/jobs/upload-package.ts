@@ -1,5 +1,5 @@
 import { FerryError } from '../errors.ts';
-import type { OpenImage } from '../ovf/image.ts';
+import { bytesOf, type OpenImage } from '../ovf/image.ts';
 import type { OvfPackage } from '../ovf/package.ts';
 import type { EntityState, WantedFile } from '../vcd/entity.ts';
 import { addHrefOf, claimItem } from './claim-item.ts';
@@ -29,7 +29,7 @@ export async function uploadPackage(
   const { deps, context } = upload;
   deps.meter.expect(image.files.map(({ href, size }) => ({ name: href, size })));
 
-  const claim = await claimItem(upload, sizeOf(image), (catalog, named) =>
+  const claim = await claimItem(upload, bytesOf(image), (catalog, named) =>
     deps.vcd.createTemplate(
       addHrefOf(catalog, 'ovf'),
       { ...named, manifestRequired: upload.request.verify === 'server' },
@@ -58,10 +58,6 @@ export async function uploadPackage(
     const imported = await untilImported(upload, item);
     if (imported) return finish(upload, item, imported);
   }
-}
-
-function sizeOf({ files }: OvfPackage): number {
-  return files.reduce((sum, { size }) => sum + size, 0);
 }
 
 /** The server's own file for the descriptor: the one that no reference of ours names. */

@@ -1,4 +1,5 @@
-import { decodeXml, XmlError } from '../xml.ts';
+import { XmlError } from '../xml.ts';
+import { decodeXml } from './decode-xml.ts';
 import { type DescriptorFacts, parseDescriptor } from './descriptor.ts';
 
 /** What the child says to its parent: the facts, or why there are none. */

@@ -28,6 +28,12 @@ export type OpenImage = (OvfPackage | MediaImage) & {
   close(): Promise<void>;
 };
 
+/** Bytes of all its files; of a package the descriptor is not counted. */
+export function bytesOf(image: Pick<OvfPackage, 'kind' | 'files'> | MediaImage): number {
+  if (image.kind === 'media') return image.file.size;
+  return image.files.reduce((sum, { size }) => sum + size, 0);
+}
+
 /** What a path turned out to be, without opening the package. */
 export interface LocatedImage {
   readonly kind: 'ovf' | 'media';

@@ -63,10 +63,13 @@ function profileHref(world: World, id: string): string {
 
 /** What holds an item, as templates and media show it. */
 export function profileReference(world: World, { profile }: Entity): Markup | undefined {
-  if (!profile) return undefined;
+  return profile && referenceTo(world, profile);
+}
+
+function referenceTo(world: World, { id, name }: StorageProfile): Markup {
   return element('VdcStorageProfile', {
-    href: profileHref(world, profile.id),
-    name: profile.name,
+    href: profileHref(world, id),
+    name,
     type: mime('vdcStorageProfile'),
   });
 }
@@ -95,13 +98,7 @@ function getVdc(call: Call): Reply {
       element(
         'VdcStorageProfiles',
         {},
-        ...vdc.profiles.map(({ id, name }) =>
-          element('VdcStorageProfile', {
-            href: profileHref(world, id),
-            name,
-            type: mime('vdcStorageProfile'),
-          }),
-        ),
+        ...vdc.profiles.map((profile) => referenceTo(world, profile)),
       ),
     ),
   };

@@ -14,6 +14,11 @@ export function isSameHref(a: string, b: string): boolean {
   return pathOf(a) === pathOf(b);
 }
 
+/** A provider's queries name the administrator's view of things, which has no links to upload by. */
+export function plainHref(href: string): string {
+  return href.replace('/api/admin/', '/api/');
+}
+
 /** An address without the host, and without a second slash that a configured one may bring in. */
 export function pathOf(href: string): string {
   const path = URL.canParse(href) ? new URL(href).pathname : href;

@@ -1,5 +1,6 @@
 import { FerryError } from '../errors.ts';
 import type { XmlElement } from '../xml.ts';
+import { plainHref } from './address.ts';
 import type { CallContext, VcdApi } from './api.ts';
 import { MIME } from './mime.ts';
 import { findOrg } from './org.ts';
@@ -93,8 +94,7 @@ async function catalogsByQuery(
     .filter((record) => record.attribute('orgName')?.toLowerCase() === org.toLowerCase())
     .map((record) => ({
       name: record.attribute('name') ?? '',
-      // The administrator's view of a catalog has no links to upload by.
-      href: (record.attribute('href') ?? '').replace('/api/admin/', '/api/'),
+      href: plainHref(record.attribute('href') ?? ''),
       owner: record.attribute('ownerName'),
       created: record.attribute('creationDate'),
       items: countOf(record),

@@ -21,7 +21,8 @@ import {
 import { setLease, templateLeaseOf } from './lease.ts';
 import { type ItemEntry, listItems } from './listing.ts';
 import { addMetadata, getMetadata, type MetadataEntry } from './metadata.ts';
-import { findOrg, listOrgs, type OrgEntry } from './org.ts';
+import { findOrg, listOrgs } from './org.ts';
+import type { OrgEntry } from './org-list.ts';
 import { type Role, roleOf } from './rights.ts';
 import { type SessionOptions, VcdSession } from './session.ts';
 import { listStorageProfiles, type StorageProfile } from './storage.ts';

@@ -4,6 +4,7 @@ import { atOrigin } from './address.ts';
 import { errorOfAnswer } from './answer.ts';
 import type { HttpAnswer, HttpRequest, VcdHttp } from './http.ts';
 import { type Credentials, type Door, isProvider, logIn, type Token } from './login.ts';
+import { orgNamed, parseOrgs } from './org-list.ts';
 import { chooseVersion, type OfferedVersion, parseVersions } from './versions.ts';
 
 export interface SessionOptions {
@@ -169,18 +170,16 @@ export class VcdSession {
     const label = 'GET /api/org';
     const answer = await this.#send({ method: 'GET', path: '/api/org', headers, label });
     if (answer.status !== 200) throw errorOfAnswer(answer, 'object', label);
-    const found = parseXml(answer.body, REPLY_LIMITS)
-      .children('Org')
-      .find((org) => org.attribute('name')?.toLowerCase() === tenant.toLowerCase());
-    const id = found?.attribute('href')?.split('/').at(-1);
-    if (!found || id === undefined) {
+    const found = orgNamed(parseOrgs(parseXml(answer.body, REPLY_LIMITS)), tenant);
+    const id = found?.href.split('/').at(-1);
+    if (!found || !id) {
       throw new FerryError('ORG_NOT_FOUND', `there is no organisation ${tenant} to act for`, {
         facts: { org: tenant },
       });
     }
     return {
       'x-vmware-vcloud-tenant-context': id,
-      'x-vmware-vcloud-auth-context': found.attribute('name') ?? tenant,
+      'x-vmware-vcloud-auth-context': found.name,
     };
   }
 

@@ -1,4 +1,5 @@
 import type { XmlElement } from '../xml.ts';
+import { plainHref } from './address.ts';
 import type { CallContext, VcdApi } from './api.ts';
 import { queryRecords } from './query.ts';
 
@@ -29,7 +30,7 @@ function parseProfile(record: XmlElement): StorageProfile {
   const limit = Number(record.attribute('storageLimitMB') ?? 0);
   return {
     name: record.attribute('name') ?? '',
-    href: (record.attribute('href') ?? '').replace('/api/admin/', '/api/'),
+    href: plainHref(record.attribute('href') ?? ''),
     limitBytes: limit > 0 ? limit * MIB : undefined,
     usedBytes: Number(record.attribute('storageUsedMB') ?? 0) * MIB,
     isEnabled: record.attribute('isEnabled') !== 'false',

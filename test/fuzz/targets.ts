@@ -2,13 +2,14 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { FerryError } from '../../src/errors.ts';
 import { indexArchive } from '../../src/ovf/archive.ts';
+import { decodeXml } from '../../src/ovf/decode-xml.ts';
 import { parseDescriptor, withFileSizes } from '../../src/ovf/descriptor.ts';
 import { parseManifest } from '../../src/ovf/manifest.ts';
 import { startSimulator } from '../../src/simulator/server.ts';
 import { errorOfAnswer } from '../../src/vcd/answer.ts';
 import { assertAlive, isReady, parseEntity } from '../../src/vcd/entity.ts';
 import { chooseVersion, parseVersions } from '../../src/vcd/versions.ts';
-import { decodeXml, parseXml, REPLY_LIMITS, XmlError } from '../../src/xml.ts';
+import { parseXml, REPLY_LIMITS, XmlError } from '../../src/xml.ts';
 import { descriptorOf, manifestOf, packageOf, writeOva } from '../helpers/packages.ts';
 import { withFolder } from '../helpers/temp.ts';
 

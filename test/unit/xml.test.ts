@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
-import { buildXml, decodeXml, parseXml, REPLY_LIMITS, scanXml, XmlError } from '../../src/xml.ts';
+import { decodeXml } from '../../src/ovf/decode-xml.ts';
+import { buildXml, parseXml, REPLY_LIMITS, scanXml, XmlError } from '../../src/xml.ts';
 
 const refuse = (text: string): string => {
   const started = performance.now();
