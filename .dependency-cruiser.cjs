@@ -5,7 +5,8 @@
  */
 const rooms = (...names) => `^src/(${names.join('|')})/`;
 const EVERYTHING = '^src/';
-const ROOTS = '^src/(cli/|(worker|index|orders|targets|doctor|dry-run)\\.ts$)';
+const ROOTS =
+  '^src/(cli/|(worker|index|orders|locate-order|targets|doctor|dry-run|observed-worker)\\.ts$)';
 const npm = (...names) => `node_modules/(${names.join('|')})/`;
 
 module.exports = {
@@ -40,6 +41,14 @@ module.exports = {
       comment: 'A source is bytes at offsets; what they mean is for the rooms above it.',
       from: { path: rooms('source') },
       to: { path: EVERYTHING, pathNot: '^src/(errors\\.ts|source/)' },
+    },
+    {
+      name: 'source-opens-sockets-in-http-only',
+      severity: 'error',
+      comment:
+        'What is asked of a web server, and what of its answers is believed, is in one place.',
+      from: { path: rooms('source'), pathNot: '^src/source/http-' },
+      to: { path: `(${npm('got', 'hpagent')}|^(node:)?(net|tls|http|https|http2)$)` },
     },
     {
       name: 'ovf-knows-only-packages',

@@ -14,6 +14,7 @@ const PLANTS = {
   'no-circular': ['src/vcd/planted.ts', './planted-too.ts'],
   'xml-is-the-only-door-to-libxmljs2': ['src/vcd/planted.ts', 'libxmljs2'],
   'source-knows-only-bytes': ['src/source/planted.ts', '../ovf/manifest.ts'],
+  'source-opens-sockets-in-http-only': ['src/source/planted.ts', 'got'],
   'ovf-knows-only-packages': ['src/ovf/planted.ts', '../vcd/client.ts'],
   'vcd-knows-only-vcd': ['src/vcd/planted.ts', '../ovf/manifest.ts'],
   'vcd-opens-sockets-in-http-only': ['src/vcd/planted.ts', 'got'],

@@ -1,8 +1,10 @@
 import { readdir, realpath } from 'node:fs/promises';
 import { dirname, join, sep } from 'node:path';
-import { FerryError } from '../errors.ts';
+import { classify, FerryError } from '../errors.ts';
 import type { ByteSource } from '../source/byte-source.ts';
 import { LocalFile } from '../source/local-file.ts';
+import { openSource } from '../source/open-source.ts';
+import type { SourceFile } from '../source/source-file.ts';
 import { type ArchiveMember, indexArchive, isJunk, memberSource } from './archive.ts';
 
 /** Where a package's files come from: an archive, or a folder. Names use `/`. */
@@ -12,15 +14,15 @@ export interface Container {
   readonly warnings: readonly string[];
   /** Bytes of the member with exactly this name. */
   open(name: string): Promise<ByteSource>;
-  /** The files on disk that were opened so far. */
-  opened(): LocalFile[];
+  /** The files that were opened so far. */
+  opened(): SourceFile[];
   /** @throws FerryError SOURCE_CHANGED if any file that was opened was changed since */
   assertUnchanged(): Promise<void>;
   close(): Promise<void>;
 }
 
 /** @throws FerryError as `indexArchive` */
-export async function openArchive(file: LocalFile): Promise<Container> {
+export async function openArchive(file: SourceFile): Promise<Container> {
   const { members, ended } = await indexArchive(file);
   const byName = new Map<string, ArchiveMember>();
   const twice = new Set<string>();
@@ -50,7 +52,7 @@ export async function openArchive(file: LocalFile): Promise<Container> {
 /** The folder in which a descriptor lies. A link may not lead out of it. */
 export async function openFolder(descriptorPath: string): Promise<Container> {
   const folder = await realpath(dirname(descriptorPath));
-  const opened = new Map<string, LocalFile>();
+  const opened = new Map<string, SourceFile>();
   return {
     names: (await readdir(folder)).filter((name) => !isJunk(name)),
     warnings: [],
@@ -70,6 +72,64 @@ export async function openFolder(descriptorPath: string): Promise<Container> {
       opened.set(name, file);
       return file;
     },
+    ...holding(opened),
+  };
+}
+
+/** What lies beside a descriptor on a web server: it can't be listed, only asked for by name. */
+export async function openBeside(descriptor: string): Promise<Container> {
+  const base = new URL(descriptor);
+  const own = nameIn(base);
+  const opened = new Map<string, SourceFile>();
+  const open = async (name: string): Promise<SourceFile> => {
+    const known = opened.get(name);
+    if (known) return known;
+    const address = new URL(name.split('/').map(encodeURIComponent).join('/'), base);
+    try {
+      const file = await openSource(address.href);
+      opened.set(name, file);
+      return file;
+    } catch (error) {
+      if (classify(error).code === 'SOURCE_NOT_FOUND') throw missing(name);
+      throw error;
+    }
+  };
+  const names = [own];
+  const manifest = own.replace(/\.ovf$/i, '.mf');
+  const warnings: string[] = [];
+  try {
+    await open(manifest);
+    names.push(manifest);
+  } catch (error) {
+    const { code, facts } = classify(error);
+    // Some stores say "forbidden" of what is not there, and hardly any package says that it has one.
+    const isAbsent = code === 'PACKAGE_INCOMPLETE' || facts['status'] === 403;
+    if (!isAbsent) throw error;
+    if (code !== 'PACKAGE_INCOMPLETE')
+      warnings.push(`${manifest} may not be read; taken as absent`);
+  }
+  return { names, warnings, open, ...holding(opened) };
+}
+
+/** @throws FerryError SOURCE_UNREADABLE for a name that no file can have */
+function nameIn({ pathname, href }: URL): string {
+  const last = pathname.slice(pathname.lastIndexOf('/') + 1);
+  try {
+    const name = decodeURIComponent(last);
+    if (!name.includes('/') && name !== '..') return name;
+  } catch {
+    // a percent sign that begins nothing
+  }
+  throw new FerryError('SOURCE_UNREADABLE', `${href} ends in no name of a file`, {
+    hint: 'Correct the address; a percent sign is written %25.',
+  });
+}
+
+/** What has been opened, as a container tells and closes it. */
+function holding(
+  opened: ReadonlyMap<string, SourceFile>,
+): Pick<Container, 'opened' | 'assertUnchanged' | 'close'> {
+  return {
     opened: () => [...opened.values()],
     async assertUnchanged() {
       for (const file of opened.values()) await file.assertUnchanged();

@@ -1,11 +1,13 @@
 import { createHash } from 'node:crypto';
 import { readdir, stat } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { FerryError } from '../errors.ts';
 import type { ByteSource } from '../source/byte-source.ts';
-import { type FileIdentity, fileError, identityOfFile, LocalFile } from '../source/local-file.ts';
+import { type FileIdentity, fileError } from '../source/local-file.ts';
+import { identityOfSource, isAddress, openSource } from '../source/open-source.ts';
+import type { SourceFile } from '../source/source-file.ts';
 import { isJunk } from './archive.ts';
-import { type Container, openArchive, openFolder } from './container.ts';
+import { type Container, openArchive, openBeside, openFolder } from './container.ts';
 import { findDescriptor, type OvfPackage, type PackageOptions, readPackage } from './package.ts';
 
 /** An ISO, or any other single file. */
@@ -42,6 +44,8 @@ export interface LocatedImage {
   /** Its name in a catalog unless another is given. */
   readonly defaultName: string;
   readonly identity: FileIdentity;
+  /** Bytes that are to be sent, as far as that shows from outside. */
+  readonly expectedBytes: number;
 }
 
 /**
@@ -54,16 +58,54 @@ export async function locateImage(path: string, media = false): Promise<LocatedI
   const file = await fileOf(path);
   const kind = media || /\.iso$/i.test(file) ? 'media' : 'ovf';
   if (kind === 'ovf') assertPackageName(file);
-  return { kind, path: file, defaultName: defaultName(file), identity: await identityOfFile(file) };
+  const identity = await identityOfSource(file);
+  const isDescriptor = /\.ovf$/i.test(file);
+  const expectedBytes = isDescriptor ? await sizeOfReferences(file) : identity.size;
+  return { kind, path: file, defaultName: defaultName(file), identity, expectedBytes };
+}
+
+/** Descriptors are smaller, as a rule; of a larger one the sum is too small. */
+const LOOKED_AT_BYTES = 1024 * 1024;
+
+/** What a descriptor names and lies beside it. Only an estimate: nothing is parsed or believed here. */
+async function sizeOfReferences(descriptor: string): Promise<number> {
+  let text: string;
+  try {
+    const file = await openSource(descriptor);
+    const head = Buffer.alloc(Math.min(file.size, LOOKED_AT_BYTES));
+    await file.read(head, 0).finally(() => file.close());
+    text = head.toString('utf8');
+  } catch {
+    return 0; // opening it for the upload says what is wrong
+  }
+  const hrefs = [...text.matchAll(/<(?:\w+:)?File\b[^>]*?\bhref\s*=\s*["']([^"']+)["']/g)];
+  const sizes = hrefs.slice(0, 1_000).map(async ([, href = '']) => {
+    if (isAddress(descriptor)) return 0; // asking for each would take a while
+    const path = join(dirname(descriptor), basename(href));
+    return (await stat(path).catch(() => undefined))?.size ?? 0;
+  });
+  return (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0);
 }
 
 /** A file's name without what says that it is an image. */
 export function defaultName(path: string): string {
-  return basename(path).replace(/\.(ova|ovf|iso)$/i, '');
+  return fileName(path).replace(/\.(ova|ovf|iso)$/i, '');
+}
+
+/** The last part of a path or of an address. */
+function fileName(path: string): string {
+  if (!isAddress(path)) return basename(path);
+  const name = basename(new URL(path).pathname);
+  try {
+    return decodeURIComponent(name);
+  } catch {
+    return name; // a literal percent sign
+  }
 }
 
 /** The file itself, or the only package in a folder. */
 async function fileOf(path: string): Promise<string> {
+  if (isAddress(path)) return path;
   const stats = await stat(path).catch((error: unknown) => {
     throw fileError(path, error);
   });
@@ -107,7 +149,7 @@ export async function openImage(
 ): Promise<OpenImage> {
   const path = await fileOf(located.path);
   if (located.kind === 'ovf') assertPackageName(path);
-  const file = await LocalFile.open(path);
+  const file = await openSource(path);
   if (located.kind === 'media') return openMedia(file, await hasIsoHeader(file));
   let container: Container | undefined;
   try {
@@ -127,7 +169,7 @@ export async function openImage(
   }
 }
 
-function openMedia(file: LocalFile, hasHeader: boolean): OpenImage {
+function openMedia(file: SourceFile, hasHeader: boolean): OpenImage {
   const isNamedIso = /\.iso$/i.test(file.name);
   return {
     kind: 'media',
@@ -143,7 +185,7 @@ function openMedia(file: LocalFile, hasHeader: boolean): OpenImage {
 }
 
 /** Volume descriptors begin at sector 16 (ECMA-119); each says what it is after its first byte. */
-async function hasIsoHeader(file: LocalFile): Promise<boolean> {
+async function hasIsoHeader(file: SourceFile): Promise<boolean> {
   for (const sector of [16, 17, 18]) {
     const at = sector * 2048 + 1;
     if (file.size < at + 5) return false;
@@ -154,12 +196,15 @@ async function hasIsoHeader(file: LocalFile): Promise<boolean> {
   return false;
 }
 
-function fingerprintOf(files: readonly LocalFile[]): string {
-  const states = files.map(({ name, identity: { size, mtimeMs } }) => [name, size, mtimeMs]);
+function fingerprintOf(files: readonly SourceFile[]): string {
+  const states = files.map(({ name, identity: { size, mtimeMs, etag } }) => [
+    ...[name, size, mtimeMs],
+    ...(etag === undefined ? [] : [etag]),
+  ]);
   return createHash('sha256').update(JSON.stringify(states.sort())).digest('base64url');
 }
 
-async function openContainer(file: LocalFile): Promise<{ opened: Container; descriptor: string }> {
+async function openContainer(file: SourceFile): Promise<{ opened: Container; descriptor: string }> {
   const what = await sniff(file);
   if (what === 'tar') {
     const opened = await openArchive(file);
@@ -174,7 +219,8 @@ async function openContainer(file: LocalFile): Promise<{ opened: Container; desc
     throw new FerryError('PACKAGE_CORRUPT', `${file.name} is not an OVA: it is no tar archive`);
   }
   await file.close(); // the folder opens the descriptor as one of its files
-  return { opened: await openFolder(file.name), descriptor: basename(file.name) };
+  const opened = await (isAddress(file.name) ? openBeside : openFolder)(file.name);
+  return { opened, descriptor: fileName(file.name) };
 }
 
 const MAGIC: readonly [bytes: readonly number[], what: string][] = [
@@ -186,7 +232,7 @@ const MAGIC: readonly [bytes: readonly number[], what: string][] = [
 ];
 
 /** 'tar', 'text', or in words what else it is. */
-async function sniff(file: LocalFile): Promise<string> {
+async function sniff(file: SourceFile): Promise<string> {
   if (file.size === 0) return 'is empty';
   const head = Buffer.alloc(Math.min(file.size, 512));
   await file.read(head, 0);

@@ -9,6 +9,8 @@ export interface FileIdentity {
   readonly mtimeMs: number;
   readonly ctimeMs: number;
   readonly inode: number;
+  /** Of a file on a web server. */
+  readonly etag?: string;
 }
 
 /** A file on a disk of this machine, held open until it is closed. */
