@@ -1,15 +1,81 @@
-import { Redis } from 'ioredis';
+import { Cluster, Redis } from 'ioredis';
 import { FerryError } from '../errors.ts';
 
-/** Where Redis is: a unix socket, or a `redis://` or `rediss://` address (which may hold a password). */
+/**
+ * Where Redis is: a unix socket, or an address, which may hold a password:
+ *
+ *     redis://[user:password@]host[:port][/db]                  one server; rediss:// for TLS
+ *     redis-sentinel://[user:password@]host[:port],…/NAME[/db]  the master NAME of these sentinels
+ *     redis-cluster://[user:password@]host[:port],…             a cluster, of which these are nodes
+ *
+ * The latter two with TLS as rediss-sentinel:// and rediss-cluster://.
+ */
 export type RedisAddress = { readonly socket: string } | { readonly url: string };
+
+const ADDRESS =
+  /^(rediss?)(-sentinel|-cluster)?:\/\/(?:([^@/]*)@)?([^/?#@]+)(?:\/([^/?#]*))?(?:\/(\d+))?$/;
+
+interface Nodes {
+  readonly kind: 'one' | 'sentinel' | 'cluster';
+  readonly isTls: boolean;
+  readonly login: { readonly username?: string; readonly password?: string };
+  readonly hosts: readonly { readonly host: string; readonly port: number }[];
+  /** Of the master, for sentinels. */
+  readonly name: string;
+  readonly db: number;
+}
+
+/** Undefined for what is no address. */
+function parseAddress(url: string): Nodes | undefined {
+  try {
+    return readAddress(url);
+  } catch {
+    return undefined; // a percent sign that begins nothing
+  }
+}
+
+const HOST = /^(\[[^\]]+\]|[^:[\]\s]+)(?::(\d{1,5}))?$/;
+
+function readAddress(url: string): Nodes | undefined {
+  const [, scheme, type = '', login = '', hosts = '', first = '', second = ''] =
+    ADDRESS.exec(url) ?? [];
+  if (scheme === undefined) return undefined;
+  const kind = type === '-sentinel' ? 'sentinel' : type === '-cluster' ? 'cluster' : 'one';
+  const [user = '', ...rest] = login.split(':');
+  const password = rest.length === 0 ? undefined : decodeURIComponent(rest.join(':'));
+  const db = kind === 'sentinel' ? second : first;
+  const isComplete = kind === 'sentinel' ? first !== '' : kind === 'one' || first === '';
+  if (!isComplete || !/^\d*$/.test(db) || (kind === 'one' && hosts.includes(','))) return undefined;
+  if (kind !== 'sentinel' && second !== '') return undefined;
+  const named = hosts.split(',').map((text) => HOST.exec(text));
+  if (!named.every((match) => match && Number(match[2] ?? 1) <= 65_535)) return undefined;
+  const port = kind === 'sentinel' ? 26_379 : 6_379;
+  return {
+    kind,
+    isTls: scheme === 'rediss',
+    login: {
+      ...(user === '' ? {} : { username: decodeURIComponent(user) }),
+      ...(password === undefined ? {} : { password }),
+    },
+    hosts: named.map((match) => {
+      const [, host = '', own] = match ?? [];
+      return { host: host.replace(/^\[|\]$/g, ''), port: own === undefined ? port : Number(own) };
+    }),
+    name: first,
+    db: Number(db),
+  };
+}
+
+/** @returns whether an address can be used */
+export function isRedisAddress(url: string): boolean {
+  return parseAddress(url) !== undefined;
+}
 
 /** How an address may be shown: without user and password. */
 export function describeAddress(address: RedisAddress): string {
   if ('socket' in address) return address.socket;
-  if (!URL.canParse(address.url)) return 'the configured address';
-  const { protocol, host, pathname } = new URL(address.url);
-  return `${protocol}//${host}${pathname === '/' ? '' : pathname}`;
+  if (!isRedisAddress(address.url)) return 'the configured address';
+  return address.url.replace(/\/\/[^@/]*@/, '//');
 }
 
 const CONNECT_TIMEOUT_MS = 10_000;
@@ -31,26 +97,62 @@ export function connectPromptly(address: RedisAddress, name: string): Redis {
   });
 }
 
-function open(
-  address: RedisAddress,
-  name: string,
-  options: {
-    maxRetriesPerRequest: number | null;
-    enableOfflineQueue?: boolean;
-    commandTimeout?: number;
-  },
-): Redis {
-  const common = {
+interface Style {
+  readonly maxRetriesPerRequest: number | null;
+  readonly enableOfflineQueue?: boolean;
+  readonly commandTimeout?: number;
+}
+
+function open(address: RedisAddress, name: string, style: Style): Redis {
+  const redis =
+    'socket' in address
+      ? new Redis(address.socket, optionsOf(name, style))
+      : openNodes(address.url, name, style);
+  redis.on('error', () => undefined); // what fails says so where it is called
+  return redis;
+}
+
+function optionsOf(name: string, style: Style) {
+  return {
     connectTimeout: CONNECT_TIMEOUT_MS,
     keepAlive: 30_000,
     retryStrategy: reconnectAfterMs,
     connectionName: name,
-    ...options,
+    ...style,
   };
-  const redis =
-    'socket' in address ? new Redis(address.socket, common) : new Redis(address.url, common);
-  redis.on('error', () => undefined); // what fails says so where it is called
-  return redis;
+}
+
+/** @throws FerryError CONFIG_INVALID */
+function openNodes(url: string, connectionName: string, style: Style): Redis {
+  const nodes = parseAddress(url);
+  if (!nodes) throw new FerryError('CONFIG_INVALID', '`redis` is no address of a Redis');
+  const { kind, isTls, login, hosts, name, db } = nodes;
+  const secured = { ...login, ...(isTls ? { tls: {} } : {}) };
+  const options = { ...optionsOf(connectionName, style), ...secured };
+  if (kind === 'one') return new Redis({ ...options, ...hosts[0], db });
+  if (kind === 'sentinel') {
+    return new Redis({
+      ...options,
+      sentinels: [...hosts],
+      name,
+      db,
+      sentinelRetryStrategy: reconnectAfterMs,
+      enableTLSForSentinelMode: isTls,
+      // A master that was replaced answers as a replica: then the new one is asked for.
+      reconnectOnError: ({ message }: Error): 2 | false =>
+        message.startsWith('READONLY') ? 2 : false,
+    });
+  }
+  const { retryStrategy: _ofNodes, enableOfflineQueue = true, ...redisOptions } = options;
+  const cluster = new Cluster([...hosts], {
+    redisOptions,
+    enableOfflineQueue,
+    clusterRetryStrategy: reconnectAfterMs,
+    // Certificates are for names.
+    ...(isTls ? { dnsLookup: (host, callback) => callback(null, host) } : {}),
+  });
+  // All keys are in one slot, so that it takes every command that a single server takes.
+  return cluster as unknown as Redis;
 }
 
 /**
