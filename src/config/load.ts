@@ -4,21 +4,32 @@ import { dirname, join, resolve } from 'node:path';
 import { LineCounter, parseDocument } from 'yaml';
 import type { z } from 'zod';
 import { FerryError } from '../errors.ts';
-import { type ResolvedTarget, resolveTarget, substitute } from './resolve.ts';
+import type { Limits } from './limits.ts';
+import {
+  type ResolvedHook,
+  type ResolvedTarget,
+  resolveHook,
+  resolveTarget,
+  substitute,
+} from './resolve.ts';
 import { configSchema, type RawConfig, type RawTarget } from './schema.ts';
 
 /** A target as the queue commands know it; secrets are read when somebody logs in. */
 export interface TargetConfig {
   readonly name: string;
   readonly catalog: string | undefined;
-  /** Transfers at once, over all workers. */
-  readonly concurrency: number;
-  /** Imports that are followed besides. */
-  readonly imports: number;
   /** What should not stay as it is, in words. */
   readonly warnings: readonly string[];
   /** @throws FerryError CREDENTIALS_MISSING, CONFIG_INVALID */
   resolve(): Promise<ResolvedTarget>;
+}
+
+/** Somebody who wants to be told; secrets are read when something is sent. */
+interface Hook {
+  readonly name: string;
+  readonly events: readonly string[];
+  /** @throws FerryError CREDENTIALS_MISSING, CONFIG_INVALID */
+  resolve(): Promise<ResolvedHook>;
 }
 
 export interface Config {
@@ -29,6 +40,12 @@ export interface Config {
   readonly dataDir: string;
   readonly targets: ReadonlyMap<string, TargetConfig>;
   readonly worker: RawConfig['worker'];
+  /** Where events are sent. */
+  readonly hooks: ReadonlyMap<string, Hook>;
+  /** What may be changed while workers run. */
+  limits(): Promise<Limits>;
+  /** The same file as it is now. @throws FerryError CONFIG_INVALID */
+  reload(): Config;
 }
 
 export interface LoadOptions {
@@ -64,14 +81,21 @@ export function loadConfig(options: LoadOptions = {}): Config {
         {
           name,
           catalog: target.catalog,
-          concurrency: target.concurrency,
-          imports: target.imports,
           warnings: warningsOf(name, target),
           resolve: () => resolveTarget(name, target, where),
         },
       ]),
     ),
     worker: raw.worker,
+    hooks: new Map(
+      Object.entries(raw.notify).map(([name, hook]) => [
+        name,
+        { name, events: hook.events, resolve: () => resolveHook(name, hook, where) },
+      ]),
+    ),
+    // Loaded where limits count: commands that only enqueue are to start at once.
+    limits: async () => (await import('./limits.ts')).limitsOf(raw),
+    reload: () => loadConfig({ ...options, file }),
   };
 }
 

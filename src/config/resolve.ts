@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { FerryError } from '../errors.ts';
-import type { RawTarget } from './schema.ts';
+import type { RawHook, RawTarget } from './schema.ts';
 import { tokenFile } from './token-file.ts';
 
 /** A target with everything that logging in needs. Holds secrets: never logged, never stored. */
@@ -74,6 +74,33 @@ export async function resolveTarget(
     insecure: raw.insecure,
     proxy: isLoopback(address) ? undefined : (value('proxy') ?? proxyFor(address, where.env)),
   };
+}
+
+/** Where events are sent, with what signs them. */
+export interface ResolvedHook {
+  readonly url: URL;
+  readonly secret: string;
+}
+
+/** @throws FerryError CREDENTIALS_MISSING, CONFIG_INVALID */
+export async function resolveHook(
+  name: string,
+  { url, secret, secretFile }: RawHook,
+  where: Where,
+): Promise<ResolvedHook> {
+  const key = `notify.${name}`;
+  const address = substitute(url, `${key}.url`, where);
+  if (!URL.canParse(address) || !/^https?:$/.test(new URL(address).protocol)) {
+    throw new FerryError(
+      'CONFIG_INVALID',
+      `${key}.url in ${where.file} is not an https:// address`,
+    );
+  }
+  const text =
+    secretFile === undefined
+      ? substitute(secret ?? '', `${key}.secret`, where)
+      : (await readText(secretFile, `${key}.secretFile`, where)).trimEnd();
+  return { url: new URL(address), secret: text };
 }
 
 type Value = (key: keyof RawTarget) => string | undefined;

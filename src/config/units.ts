@@ -48,3 +48,11 @@ export function parseDuration(text: string): number | undefined {
   const factor = TIME[unit];
   return number === undefined || factor === undefined ? undefined : Number(number) * factor;
 }
+
+/** `127.0.0.1:9464`, `[::1]:9464`, or `:9464` for all addresses; undefined if it is none of these. */
+export function parseListen(text: string): { host: string; port: number } | undefined {
+  const [, host = '', port] = /^(\[[^\]]+\]|[^:]*):(\d{1,5})$/.exec(text) ?? [];
+  if (port === undefined || Number(port) > 65_535) return undefined;
+  const bare = host.replace(/^\[|\]$/g, '');
+  return { host: bare === '' ? '::' : bare, port: Number(port) };
+}

@@ -1,7 +1,6 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
-import { bandwidthAt } from '../../src/config/bandwidth.ts';
 import { loadConfig } from '../../src/config/load.ts';
 import { parseDuration, parseRate, parseSize } from '../../src/config/units.ts';
 import { withFolder } from '../helpers/temp.ts';
@@ -58,7 +57,7 @@ describe('a configuration', () => {
   test('needs no secret until somebody logs in', () =>
     loaded(TARGET, async (config) => {
       expect([...config.targets.keys()]).toEqual(['lab']);
-      expect(config.targets.get('lab')).toMatchObject({ catalog: 'appliances', concurrency: 4 });
+      expect(config.targets.get('lab')).toMatchObject({ catalog: 'appliances' });
       await expect(config.targets.get('lab')?.resolve()).rejects.toMatchObject({
         code: 'CREDENTIALS_MISSING',
         message: expect.stringMatching(/LAB_PASSWORD.*targets\.lab\.password/),
@@ -159,28 +158,5 @@ describe('a configuration', () => {
     expect(
       await proxied('https://vcd.example.com', { NO_PROXY: 'x, .example.com' }),
     ).toBeUndefined();
-  });
-});
-
-describe('a timetable', () => {
-  const timetable = [
-    { from: '08:00', limit: 20e6 },
-    { from: '19:00', limit: undefined },
-  ];
-  test.each([
-    ['2026-11-23T07:59:00Z', undefined],
-    ['2026-11-23T08:00:00Z', 20e6],
-    ['2026-11-23T18:59:59Z', 20e6],
-    ['2026-11-23T19:00:00Z', undefined],
-  ])('at %s', (time, limit) => {
-    expect(bandwidthAt(timetable, 'UTC', new Date(time))).toBe(limit);
-  });
-
-  test('is by the clock of its zone, also where that is put forward', () => {
-    // Berlin: 08:00 is 07:00 UTC in winter and 06:00 UTC in summer.
-    const at = (time: string) => bandwidthAt(timetable, 'Europe/Berlin', new Date(time));
-    expect(at('2026-01-15T07:00:00Z')).toBe(20e6);
-    expect(at('2026-01-15T06:59:00Z')).toBeUndefined();
-    expect(at('2026-07-15T06:00:00Z')).toBe(20e6);
   });
 });
