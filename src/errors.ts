@@ -149,6 +149,14 @@ const CODES = {
   TRANSFER_STALLED: { kind: 'transient', hint: 'No byte moved for a while; it is tried again.' },
   ITEM_BUSY: { kind: 'transient', hint: 'vCD is working on the item; it is tried again.' },
   TARGET_BUSY: { kind: 'transient', hint: "vCD's operation limit is reached; it is tried again." },
+  WINDOW_CLOSED: {
+    kind: 'transient',
+    hint: 'It is begun anew when the next window opens; `atWindowEnd: trickle` would keep what has arrived.',
+  },
+  WINDOW_TOO_SHORT: {
+    kind: 'transient',
+    hint: 'Make a window longer, or say `atWindowEnd: trickle`: the job is kept and looked at again in each window.',
+  },
   OFFSET_MISMATCH: { kind: 'conflict', hint: "The server's count is read again." },
   TRANSFER_REFUSED: {
     kind: 'transient',
@@ -163,6 +171,7 @@ const CODES = {
   CONFIG_INVALID: { kind: 'permanent', hint: 'Correct the configuration file.' },
   TARGET_UNKNOWN: { kind: 'permanent', hint: 'Add the target to the configuration.' },
   JOB_NOT_FOUND: { kind: 'permanent', hint: '`ovaferry status` lists the jobs.' },
+  BATCH_NOT_FOUND: { kind: 'permanent', hint: '`ovaferry status --batches` lists them.' },
   REDIS_UNAVAILABLE: { kind: 'transient', hint: 'Start Redis, or correct `redis`.' },
   REDIS_UNSUITABLE: {
     kind: 'permanent',

@@ -36,9 +36,18 @@ export class Ceilings {
     return (await this.#read(target)).ceiling?.jobs;
   }
 
+  /** Jobs under way. */
+  async active(target: string): Promise<number> {
+    let count = 0;
+    for (const queue of await this.#queues.names([target])) {
+      count += await this.#queues.of(queue).getActiveCount();
+    }
+    return count;
+  }
+
   /** The server refused to begin one more than are under way. */
   async lower(target: string): Promise<void> {
-    const active = await this.#queues.of(target).getActiveCount(); // that one included
+    const active = await this.active(target); // that one included
     await this.#change(target, (before) => ({
       jobs: Math.max(1, Math.min(before?.jobs ?? active, active) - 1),
       metAt: Date.now(),

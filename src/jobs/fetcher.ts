@@ -3,26 +3,26 @@ import type { Job, Queue, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { type Brake, type Brakes, isInForce } from './brakes.ts';
 import type { Ceilings } from './ceilings.ts';
-import type { JobData } from './job-data.ts';
-import { freePlace, takePlace } from './line.ts';
+import { hasBegun, type JobData, parseJobData } from './job-data.ts';
+import { toJobError } from './job-error.ts';
+import { type AdmissionDeps, admit } from './limits/admission.ts';
+import type { Begun } from './limits/begun.ts';
+import type { Lanes } from './limits/lanes.ts';
+import type { TargetLimits } from './limits/limits.ts';
+import { freePlace, takePlace } from './limits/line.ts';
+import { queueOfJob } from './names.ts';
 
-/** A target to serve, and what is at once there, over all workers. */
-export interface TargetLimits {
+/** A queue to serve. */
+export interface ServedQueue {
   readonly name: string;
-  /** Transfers at once. */
-  readonly concurrency: number;
-  /** Imports that are followed besides. More of them hold back what has not begun. */
-  readonly imports: number;
-}
-
-export interface ServedTarget extends TargetLimits {
+  readonly target: string;
   readonly queue: Queue;
   readonly worker: Worker;
 }
 
 /** A job that is ours, with a place on the line. */
 export interface Fetched {
-  readonly target: ServedTarget;
+  readonly served: ServedQueue;
   readonly job: Job;
   readonly token: string;
 }
@@ -31,6 +31,10 @@ export interface FetcherOptions {
   readonly redis: Redis;
   readonly brakes: Brakes;
   readonly ceilings: Ceilings;
+  readonly lanes: Lanes;
+  readonly begun: Begun;
+  readonly admission: AdmissionDeps;
+  readonly limitsOf: (target: string) => TargetLimits;
   readonly leaseMs: number;
   /** Fetch these jobs alone. */
   readonly only: ReadonlySet<string> | undefined;
@@ -40,6 +44,9 @@ export interface FetcherOptions {
   readonly running: (target: string) => readonly string[];
 }
 
+/** In one go. */
+const MOST_PUT_ASIDE = 100;
+
 /**
  * Decides which job is fetched next: targets take turns; a place on the line is taken first, so that
  * a busy worker does not hold jobs that another could start; what keeps a target's jobs back is
@@ -47,12 +54,12 @@ export interface FetcherOptions {
  */
 export class Fetcher {
   readonly #options: FetcherOptions;
-  readonly #targets: readonly ServedTarget[];
+  readonly #served: readonly ServedQueue[];
   #turn = 0;
   #brakes: ReadonlyMap<string, Brake> = new Map();
 
-  constructor(targets: readonly ServedTarget[], options: FetcherOptions) {
-    this.#targets = targets;
+  constructor(served: readonly ServedQueue[], options: FetcherOptions) {
+    this.#served = served;
     this.#options = options;
   }
 
@@ -67,80 +74,148 @@ export class Fetcher {
    * @param onlyBegun nothing new: this process is full but for what others began and left
    */
   async fetch(onlyBegun: boolean): Promise<Fetched | undefined> {
-    for (let i = 0; i < this.#targets.length; i += 1) {
-      const target = this.#targets[(this.#turn + i) % this.#targets.length];
-      if (!target) break;
+    for (let i = 0; i < this.#served.length; i += 1) {
+      const served = this.#served[(this.#turn + i) % this.#served.length];
+      if (!served) break;
       const token = randomUUID();
-      const job = await this.#fetchFrom(target, token, onlyBegun);
+      const job = await this.#fetchFrom(served, token, onlyBegun);
       if (!job) continue;
-      this.#turn = (this.#turn + i + 1) % this.#targets.length;
-      return { target, job, token };
+      this.#turn = (this.#turn + i + 1) % this.#served.length;
+      return { served, job, token };
     }
     return undefined;
   }
 
-  async #fetchFrom(target: ServedTarget, token: string, isFull: boolean): Promise<Job | undefined> {
-    const { redis, leaseMs, brakes } = this.#options;
-    const isAtCeiling = await this.#isAtCeiling(target);
-    if (isAtCeiling) await promoteBegun(target);
-    const onlyBegun = isFull || isAtCeiling;
-    if (onlyBegun && (await target.queue.getWaitingCount()) === 0) return undefined;
-    const { allowed, isTrial } = await this.#allowed(target);
+  async #fetchFrom(served: ServedQueue, token: string, isFull: boolean): Promise<Job | undefined> {
+    const { redis, leaseMs, brakes, limitsOf, begun } = this.#options;
+    const { target, queue } = served;
+    const limits = limitsOf(target);
+    const isAtCeiling = await this.#isAtCeiling(served);
+    const isClosed = limits.windows && limits.windows.closesAt(Date.now()) === undefined;
+    const onlyBegun = isFull || isAtCeiling || isClosed === true;
+    // Nothing else is asked for, and what has begun does not wait behind that.
+    await begun.promoteDue(served.name);
+    if (onlyBegun && (await queue.getWaitingCount()) === 0) return undefined;
+    const { allowed, isTrial } = await this.#allowed(served);
     let job: Job | undefined;
     try {
       if (allowed !== 'all' && allowed.size === 0) return undefined;
-      if (!(await takePlace(redis, target, { token, leaseMs }))) return undefined;
+      if (!(await takePlace(redis, limits, { token, leaseMs }))) return undefined;
       try {
-        job = await this.#take(target, token, { allowed, onlyBegun });
+        job = await this.#take(served, token, { allowed, onlyBegun });
       } finally {
-        if (!job) await freePlace(redis, target.name, token);
+        if (!job) await freePlace(redis, target, token);
       }
       return job;
     } finally {
-      if (!job && isTrial) await brakes.endTrial(target.name);
+      if (!job && isTrial) await brakes.endTrial(target);
     }
   }
 
   /** Its vCD refuses more at once; what has been begun there counts already. */
-  async #isAtCeiling({ name, queue }: ServedTarget): Promise<boolean> {
-    const ceiling = await this.#options.ceilings.of(name);
-    return ceiling !== undefined && (await queue.getActiveCount()) >= ceiling;
+  async #isAtCeiling({ target }: ServedQueue): Promise<boolean> {
+    const { ceilings } = this.#options;
+    const ceiling = await ceilings.of(target);
+    return ceiling !== undefined && (await ceilings.active(target)) >= ceiling;
   }
 
   async #take(
-    target: ServedTarget,
+    served: ServedQueue,
     token: string,
     { allowed, onlyBegun }: { allowed: ReadonlySet<string> | 'all'; onlyBegun: boolean },
   ): Promise<Job | undefined> {
-    if (allowed !== 'all' && !(await this.#bringForward(target, allowed))) return undefined;
-    const job = await target.worker.getNextJob(token, { block: false });
-    if (!job) return undefined;
-    const isWanted = allowed === 'all' || allowed.has(job.id ?? '');
-    if (isWanted && (!onlyBegun || job.priority === 0)) return job;
-    await job.moveToWait(token); // somebody else's came first after all
+    const { name, queue, worker } = served;
+    // What a limit speaks against for hours is put aside, and does not keep the next one waiting.
+    for (let tries = 0; tries < MOST_PUT_ASIDE; tries += 1) {
+      if (allowed !== 'all') {
+        if (!(await this.#bringForward(served, allowed))) return undefined;
+      } else if (!onlyBegun) {
+        const next = await this.#options.lanes.next(name, (type) => queue.toKey(type));
+        if (next !== undefined) await this.#bringForward(served, new Set([next]));
+      } else if ((await queue.getWaitingCount()) === 0) return undefined;
+      const job = await worker.getNextJob(token, { block: false });
+      if (!job) return undefined;
+      if (allowed !== 'all' && !allowed.has(job.id ?? '')) {
+        await job.moveToWait(token); // somebody else's came first after all
+        return undefined;
+      }
+      const verdict = await this.#admit(served, { job, token, onlyBegun });
+      if (verdict === 'admitted') return job;
+      if (verdict === 'full') return undefined;
+    }
     return undefined;
+  }
+
+  /**
+   * Whether a job is ours to work on. Else it waits for its turn again: because there is no room, or
+   * put aside, until another time or because only what has begun is wanted.
+   */
+  async #admit(
+    { name, target }: ServedQueue,
+    { job, token, onlyBegun }: { job: Job; token: string; onlyBegun: boolean },
+  ): Promise<'admitted' | 'full' | 'aside'> {
+    const { limitsOf, admission, lanes, brakes } = this.#options;
+    const id = job.id ?? '';
+    let data: JobData;
+    try {
+      data = parseJobData(job.data);
+    } catch {
+      return 'admitted'; // its run says what is wrong with it
+    }
+    if ((await brakes.wishes(target)).includes(id)) return 'admitted'; // it only wants to be ended
+    const limits = limitsOf(target);
+    const isNew = !hasBegun(data);
+    const { batch, expectedBytes } = data.request;
+    const priority = job.opts.priority ?? 0;
+    if (isNew && onlyBegun) {
+      await admission.inFlight.release(limits, id); // of a run that died before it touched the target
+      await job.changePriority({ priority });
+      await job.moveToWait(token);
+      return 'aside';
+    }
+    const verdict = await admit(limits, id, data, admission);
+    if (verdict === 'admitted') {
+      if (isNew) await lanes.served(name, { id, batch }, expectedBytes);
+      return verdict;
+    }
+    await job.changePriority({ priority });
+    if (verdict === 'full') {
+      await job.moveToWait(token);
+      return verdict;
+    }
+    const { notBefore: retryAt, why } = verdict;
+    await lanes.leave(name, { id, batch });
+    await lanes.lineUp(name, [{ id, batch, priority }], retryAt);
+    await job.moveToDelayed(retryAt, token);
+    // Afterwards: only who holds the job may move it, and nobody else writes to it now.
+    const error = why ? toJobError(why, data.request, false) : data.error;
+    await job.updateData({ ...data, retryAt, error, waitsForWindow: true });
+    return 'aside';
   }
 
   /** Which of a target's jobs may be fetched now. What is to be cancelled always may. */
   async #allowed({
-    name,
-  }: ServedTarget): Promise<{ allowed: ReadonlySet<string> | 'all'; isTrial: boolean }> {
+    target,
+  }: ServedQueue): Promise<{ allowed: ReadonlySet<string> | 'all'; isTrial: boolean }> {
     const { only, brakes, isDown, running } = this.#options;
-    const brake = this.#brakes.get(name);
-    const isTrial = brake !== undefined && !isInForce(brake) && (await brakes.beginTrial(name));
+    const brake = this.#brakes.get(target);
+    const isTrial = brake !== undefined && !isInForce(brake) && (await brakes.beginTrial(target));
     // While a target is down, the upload that runs is the one that sees whether it answers again.
-    const isHeld = brake ? !isTrial : isDown(name) && running(name).length > 0;
+    const isHeld = brake ? !isTrial : isDown(target) && running(target).length > 0;
     if (!isHeld) return { allowed: only ?? 'all', isTrial };
-    const wished = await brakes.wishes(name);
+    const wished = await brakes.wishes(target);
     return { allowed: new Set(only ? wished.filter((id) => only.has(id)) : wished), isTrial };
   }
 
   /** Puts one of these jobs in front of the queue. */
-  async #bringForward(target: ServedTarget, ids: ReadonlySet<string>): Promise<boolean> {
-    const running = this.#options.running(target.name);
+  async #bringForward(
+    { target, name, queue }: ServedQueue,
+    ids: ReadonlySet<string>,
+  ): Promise<boolean> {
+    const running = this.#options.running(target);
     for (const id of ids) {
-      if (running.includes(id)) continue;
-      const job = await target.queue.getJob(id);
+      if (running.includes(id) || queueOfJob(id) !== name) continue;
+      const job = await queue.getJob(id);
       if (!job) continue;
       const state = await job.getState();
       if (state === 'delayed' && (job.data as JobData).retryAt <= Date.now()) await job.promote();
@@ -149,15 +224,5 @@ export class Fetcher {
       return true;
     }
     return false;
-  }
-}
-
-/** What has an item on the server counts there already, and its transfer session does not wait. */
-async function promoteBegun({ queue }: ServedTarget): Promise<void> {
-  for (const job of await queue.getDelayed(0, 99)) {
-    const { checkpoint, retryAt } = job.data as JobData;
-    if (!checkpoint?.item || retryAt > Date.now()) continue;
-    await job.promote().catch(() => undefined); // somebody was quicker
-    await job.changePriority({ priority: 0 }).catch(() => undefined);
   }
 }

@@ -24,6 +24,7 @@ export async function untilImported(
   upload.deps.meter.enter('importing');
   upload.deps.line.free();
   let missing = 0;
+  const startedAt = performance.now();
   const end = await untilEntity(
     upload,
     item,
@@ -35,6 +36,7 @@ export async function untilImported(
     },
     slowPace(upload),
   );
+  if (end.entity) upload.deps.onImported(performance.now() - startedAt);
   return end.entity;
 }
 

@@ -82,8 +82,8 @@ export async function removeLeftover(
 /** By path: jobs of several targets may reach one server by different names. */
 async function itemsOfLivingJobs({ queues, targets }: JanitorDeps): Promise<ReadonlySet<string>> {
   const paths = new Set<string>();
-  for (const target of targets) {
-    const begun = await queues.of(target).getJobs(['active', 'waiting', 'delayed']);
+  for (const queue of await queues.names(targets)) {
+    const begun = await queues.of(queue).getJobs(['active', 'waiting', 'delayed']);
     for (const job of begun) {
       const href = (job?.data as JobData | undefined)?.checkpoint?.item?.itemHref;
       if (href !== undefined) paths.add(pathOf(href));

@@ -31,8 +31,14 @@ const UploadRequestSchema = z.object({
   pull: z.boolean().default(false),
   /** What failed for good stays on the server. */
   keepFailed: z.boolean().default(false),
+  /** Only workers of this pool can see the source; null where all can. */
+  pool: z.string().nullable().default(null),
   /** Bytes and milliseconds: the state of the file that was meant. */
-  identity: z.object({ size: z.number(), mtimeMs: z.number() }),
+  identity: z.object({ size: z.number(), mtimeMs: z.number(), etag: z.string().optional() }),
+  /** Bytes that are to be sent, as far as that could be told without opening the image. */
+  expectedBytes: z.number().default(0),
+  /** Milliseconds since the epoch: when it should have arrived. */
+  deadline: z.number().nullable().default(null),
 });
 export type UploadRequest = z.output<typeof UploadRequestSchema>;
 
@@ -108,6 +114,10 @@ const JobDataSchema = z.object({
   failingSince: z.number().nullable(),
   /** Milliseconds since the epoch: when a delayed job runs next. */
   retryAt: z.number(),
+  /** It is delayed until a window of its target opens. */
+  waitsForWindow: z.boolean().default(false),
+  /** What the requests of its last runs were called, newest last. */
+  requestIds: z.array(z.string()).readonly().default([]),
 });
 export type JobData = z.output<typeof JobDataSchema>;
 
@@ -129,6 +139,14 @@ export const NO_CHECKPOINT: Checkpoint = {
   progressedAt: null,
 };
 
+/** Whether it may have something on the server, or is to be ended: no limit holds it back. */
+export function hasBegun({
+  checkpoint,
+  verdict,
+}: Pick<JobData, 'checkpoint' | 'verdict'>): boolean {
+  return checkpoint.item !== null || checkpoint.creating || verdict !== null;
+}
+
 /** @param startAt milliseconds since the epoch; 0 for at once */
 export function newJobData(request: UploadRequest, startAt = 0): JobData {
   return {
@@ -142,6 +160,8 @@ export function newJobData(request: UploadRequest, startAt = 0): JobData {
     warnings: [],
     failingSince: null,
     retryAt: startAt,
+    waitsForWindow: false,
+    requestIds: [],
   };
 }
 

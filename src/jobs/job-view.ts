@@ -1,5 +1,6 @@
 import type { Job } from 'bullmq';
 import { classify } from '../errors.ts';
+import type { Receipt } from './batch/ledger.ts';
 import {
   type JobData,
   type JobError,
@@ -10,7 +11,7 @@ import {
   type UploadRequest,
 } from './job-data.ts';
 import { toJobError } from './job-error.ts';
-import { targetOfJob } from './names.ts';
+import { poolOfQueue, queueOfJob, targetOfJob } from './names.ts';
 import type { UploadResult } from './upload-deps.ts';
 
 export type JobState = 'waiting' | 'active' | 'delayed' | 'completed' | 'failed';
@@ -42,6 +43,10 @@ export interface JobView {
   readonly enqueuedAt: string;
   readonly startedAt: string | null;
   readonly finishedAt: string | null;
+  /** Of the workers that can see the source; null for all. */
+  readonly pool: string | null;
+  /** When it should have arrived. */
+  readonly deadline: string | null;
 }
 
 /** What `watch` needs besides: which files are under way, and what went wrong afterwards. */
@@ -75,7 +80,7 @@ export function viewOf(job: Job, state: JobState, existing = false): JobDetails 
     existing,
     stage: state === 'waiting' ? 'queued' : (progress?.stage ?? 'queued'),
     bytesSent: progress?.bytesSent ?? 0,
-    bytesTotal: progress?.bytesTotal || request.identity.size,
+    bytesTotal: progress?.bytesTotal || request.expectedBytes || request.identity.size,
     bytesResent: progress?.bytesResent ?? checkpoint.bytesResent,
     attempts,
     error,
@@ -85,12 +90,37 @@ export function viewOf(job: Job, state: JobState, existing = false): JobDetails 
       removedAt: result.removedAt ?? null,
     },
     enqueuedAt: new Date(job.timestamp).toISOString(),
-    startedAt: startedAt === null ? null : new Date(startedAt).toISOString(),
-    finishedAt: job.finishedOn === undefined ? null : new Date(job.finishedOn).toISOString(),
+    startedAt: isoOf(startedAt),
+    finishedAt: isoOf(job.finishedOn ?? null),
+    pool: request.pool,
+    deadline: isoOf(request.deadline),
     files: progress?.files ?? [],
     warnings,
     bytesOnServer: checkpoint.item ? (progress?.bytesConfirmed ?? 0) : 0,
   };
+}
+
+/** An upload that BullMQ has forgotten. */
+export function viewOfReceipt(receipt: Receipt): JobDetails {
+  const { id, kind, source, target, catalog, name, batch, bytes, bytesSent, bytesResent } = receipt;
+  const { attempts, catalogItem, entity, removedAt, enqueuedAt, startedAt, finishedAt } = receipt;
+  return {
+    ...{ id, state: 'completed', kind, source, target, catalog, name, batch, existing: false },
+    ...{ stage: 'done', bytesSent, bytesTotal: bytes, bytesResent, attempts, error: null },
+    result: { catalogItem, entity, removedAt },
+    enqueuedAt: new Date(enqueuedAt).toISOString(),
+    startedAt: new Date(startedAt).toISOString(),
+    finishedAt: new Date(finishedAt).toISOString(),
+    pool: poolOfQueue(queueOfJob(id)),
+    deadline: isoOf(receipt.deadline),
+    files: receipt.files.map((file) => ({ ...file, sent: file.size })),
+    warnings: receipt.warnings,
+    bytesOnServer: bytes,
+  };
+}
+
+function isoOf(moment: number | null): string | null {
+  return moment === null ? null : new Date(moment).toISOString();
 }
 
 /** A job that another release wrote is shown as what it is, and does not hide the others. */
@@ -116,6 +146,9 @@ function readable(job: Job): JobData {
       metadata: [],
       pull: false,
       identity: { size: 0, mtimeMs: 0 },
+      pool: null,
+      expectedBytes: 0,
+      deadline: null,
     };
     const failure = toJobError(classify(error), request, true);
     return { ...newJobData(request), error: failure };

@@ -1,6 +1,7 @@
 import type { Job } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { FerryError } from '../errors.ts';
+import type { JobProgress, Stage } from './job-data.ts';
 
 /**
  * The right to work on a job, and the only writer of its data while it is worked on.
@@ -71,7 +72,7 @@ export class Lease {
   /** Counts what was noted, and what of it is stored. */
   #noted = 0;
   #stored = 0;
-  #progress: () => unknown = () => undefined;
+  #progress: () => JobProgress | undefined = () => undefined;
   #beating: Promise<void> | undefined;
 
   constructor(job: Job, options: LeaseOptions) {
@@ -105,8 +106,18 @@ export class Lease {
   }
 
   /** Asked at every beat for what is shown of the job. */
-  reportProgress(progress: () => unknown): void {
+  reportProgress(progress: () => JobProgress): void {
     this.#progress = progress;
+  }
+
+  get stage(): Stage | undefined {
+    return this.#progress()?.stage;
+  }
+
+  /** Undefined while it is not known how much it is. */
+  get bytesLeft(): number | undefined {
+    const { bytesTotal = 0, bytesSent = 0, bytesResent = 0 } = this.#progress() ?? {};
+    return bytesTotal === 0 ? undefined : bytesTotal - (bytesSent - bytesResent);
   }
 
   /** Stored with the next beat. */

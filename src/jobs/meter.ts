@@ -22,8 +22,12 @@ export class Meter {
   /** What the run before this one had sent; it may have died before it could see what was kept. */
   readonly #before: MeterBefore;
 
-  constructor(before: MeterBefore) {
+  readonly #onSent: (bytes: number) => void;
+
+  /** @param onSent told of all bytes, those that are sent again included */
+  constructor(before: MeterBefore, onSent: (bytes: number) => void = () => undefined) {
     this.#before = before;
+    this.#onSent = onSent;
     this.#resent = before.bytesResent;
     this.#lost = before.bytesLost;
   }
@@ -43,6 +47,7 @@ export class Meter {
   sent(name: string, bytes: number): void {
     const file = this.#files.get(name);
     if (file) file.sent += bytes;
+    this.#onSent(bytes);
   }
 
   /** The server's own count: what was sent beyond it was sent in vain. */
@@ -63,10 +68,15 @@ export class Meter {
     file.kept = end;
   }
 
-  /** Everything is to be sent again. */
+  /** The server lost everything: it is to be sent again. */
   restart(): void {
+    for (const file of this.#files.values()) this.#lost += Math.max(file.confirmed, file.kept);
+    this.giveUp();
+  }
+
+  /** We have decided that everything is to be sent again. */
+  giveUp(): void {
     for (const [name, file] of this.#files) {
-      this.#lost += Math.max(file.confirmed, file.kept);
       file.confirmed = 0;
       this.kept(name, 0);
     }

@@ -1,8 +1,8 @@
 /** Names in Redis. The hash tag keeps every key of ours in one slot, so that a Cluster works. */
 export const PREFIX = '{ovaferry}';
 
-/** Targets that jobs were ever enqueued for. */
-export const TARGETS_KEY = `${PREFIX}:targets`;
+/** Queues that jobs were ever put into. */
+export const QUEUES_KEY = `${PREFIX}:queues`;
 /** From what makes two uploads the same to the id of their job. */
 export const SAME_UPLOAD_KEY = `${PREFIX}:same`;
 /** From a catalog's URN and an item's name to the job that may make or replace that item. */
@@ -16,18 +16,39 @@ export const WAKE_CHANNEL = `${PREFIX}:wake`;
 /** This installation's id, made once. */
 export const INSTALLATION_KEY = `${PREFIX}:installation`;
 
-export function queueName(target: string): string {
-  return `upload-${target}`;
+/**
+ * The queue of a target's jobs, or of those that only the workers of a pool can work on: `TARGET` or
+ * `TARGET.POOL`. Names of targets and pools have no dot.
+ */
+export function queueOf(target: string, pool: string | null): string {
+  return pool === null ? target : `${target}.${pool}`;
 }
 
-/** Workers that serve a target: members with the time until which they are believed alive. */
-export function workersKey(target: string): string {
-  return `${PREFIX}:workers:${target}`;
+export function targetOfQueue(queue: string): string {
+  return queue.split('.')[0] ?? '';
 }
 
-/** A job's id begins with its target, so that it can be found by its id alone. */
-export function targetOfJob(id: string): string {
+export function poolOfQueue(queue: string): string | null {
+  return queue.split('.')[1] ?? null;
+}
+
+/** As BullMQ has it. */
+export function queueName(queue: string): string {
+  return `upload-${queue}`;
+}
+
+/** Workers that serve a queue: members with the time until which they are believed alive. */
+export function workersKey(queue: string): string {
+  return `${PREFIX}:workers:${queue}`;
+}
+
+/** A job's id begins with its queue, so that it can be found by its id alone. */
+export function queueOfJob(id: string): string {
   return id.slice(0, Math.max(0, id.lastIndexOf('-')));
+}
+
+export function targetOfJob(id: string): string {
+  return targetOfQueue(queueOfJob(id));
 }
 
 /** Uploads that use the line to a target: members with the time until which they hold their place. */
@@ -59,4 +80,69 @@ export function trialKey(target: string): string {
 /** Jobs of a target that somebody wants ended, for workers that fetch no others at present. */
 export function wishesKey(target: string): string {
   return `${PREFIX}:wishes:${target}`;
+}
+
+/** From a job's id to the receipt of what it uploaded. */
+export const LEDGER_KEY = `${PREFIX}:ledger`;
+
+/** Names of batches, by when they were begun. */
+export const BATCHES_KEY = `${PREFIX}:batches`;
+
+/** A batch's jobs that are not done, those that are, and its totals. */
+export function batchKeys(batch: string): { open: string; done: string; totals: string } {
+  return {
+    open: `${PREFIX}:batch-open:${batch}`,
+    done: `${PREFIX}:batch-done:${batch}`,
+    totals: `${PREFIX}:batch-totals:${batch}`,
+  };
+}
+
+/** From a job that is not done to the batches that it belongs to, and its bytes in each. */
+export const MEMBERSHIPS_KEY = `${PREFIX}:memberships`;
+
+/** Bytes sent in each slice of time, to a target or for a batch. */
+export function rateKey(of: 'target' | 'limited-target' | 'batch', name: string): string {
+  return `${PREFIX}:rate-${of}:${name}`;
+}
+
+/** How long the last imports on a target took. */
+export function importsKey(target: string): string {
+  return `${PREFIX}:imports:${target}`;
+}
+
+/** Held by the worker that looks whether there is something to notify of. */
+export const WATCH_KEY = `${PREFIX}:watch`;
+
+/** Who takes how many bytes of what may be begun and not imported; who waits for that. */
+export function inFlightKey(of: string): { taken: string; waiting: string; seen: string } {
+  return {
+    taken: `${PREFIX}:in-flight:${of}`,
+    waiting: `${PREFIX}:in-flight-waiting:${of}`,
+    seen: `${PREFIX}:in-flight-seen:${of}`,
+  };
+}
+
+/** A bucket that processes draw from together, and who does. */
+export function bucketKey(name: string): { level: string; users: string } {
+  return { level: `${PREFIX}:bucket:${name}`, users: `${PREFIX}:bucket-users:${name}` };
+}
+
+/** Batches that wait for their turns in a queue, by the bytes they were given. */
+export function lanesKey(queue: string): string {
+  return `${PREFIX}:lanes:${queue}`;
+}
+
+/** Jobs that wait for a time before they wait for their turns. */
+export function laterKey(queue: string): string {
+  return `${PREFIX}:later:${queue}`;
+}
+
+/** Delayed jobs of a queue that have begun: they have something on the server. */
+export function begunKey(queue: string): string {
+  return `${PREFIX}:begun:${queue}`;
+}
+
+/** A batch's jobs that wait for their turns in a queue. */
+export function laneKey(queue: string, batch: string): string {
+  return `${PREFIX}:lane:${queue}:${batch}`;
 }

@@ -1,14 +1,37 @@
 import { type Job, UnrecoverableError } from 'bullmq';
 import { FerryError, isTargetFault } from '../errors.ts';
+import type { Ledger, Receipt } from './batch/ledger.ts';
+import type { Rates } from './batch/rates.ts';
 import type { Brakes } from './brakes.ts';
 import type { Ceilings } from './ceilings.ts';
+import type { JobProgress } from './job-data.ts';
+import { hasBegun } from './job-data.ts';
 import { toJobError } from './job-error.ts';
 import type { JobRecord } from './job-record.ts';
 import type { Lease } from './lease.ts';
+import type { Begun } from './limits/begun.ts';
+import type { InFlight } from './limits/in-flight.ts';
+import type { Lanes } from './limits/lanes.ts';
+import type { TargetLimits } from './limits/limits.ts';
+import type { StorageShares } from './limits/storage-shares.ts';
+import { queueOf } from './names.ts';
 import type { Reservations } from './reservations.ts';
 import { retryDelayMs } from './retry.ts';
-import type { StorageShares } from './storage-shares.ts';
 import type { UploadResult } from './upload-deps.ts';
+
+/** Told of every run that ended by itself. */
+export interface RunObserver {
+  ended(run: {
+    readonly target: string;
+    readonly outcome: 'completed' | 'failed';
+    readonly code: string | undefined;
+    /** Since its first run. */
+    readonly ms: number;
+    readonly bytesResent: number;
+  }): void;
+  /** It is tried again later. */
+  postponed(run: { readonly target: string; readonly code: string }): void;
+}
 
 /** What the jobs of all workers have in common. */
 export interface Shared {
@@ -16,6 +39,14 @@ export interface Shared {
   readonly ceilings: Ceilings;
   readonly reservations: Reservations;
   readonly storage: StorageShares;
+  readonly ledger: Ledger;
+  readonly rates: Rates;
+  readonly lanes: Lanes;
+  readonly inFlight: InFlight;
+  readonly begun: Begun;
+  readonly observer: RunObserver;
+  /** As they are now. */
+  readonly limitsOf: (target: string) => TargetLimits;
 }
 
 /** A run that is to be ended. */
@@ -24,6 +55,7 @@ export interface Ending extends Shared {
   readonly token: string;
   readonly lease: Lease;
   readonly record: JobRecord;
+  readonly progress: () => JobProgress;
 }
 
 const SLOW_FIRST_DELAY_MS = 30_000;
@@ -34,6 +66,7 @@ const OUTSIDE: ReadonlySet<string> = new Set([
   'SOURCE_UNREACHABLE',
   'NAME_RESERVED',
   'TARGET_BUSY',
+  'WINDOW_CLOSED',
 ]);
 /** What takes its time is asked for seldom. */
 const SLOW: ReadonlySet<string> = new Set(['SOURCE_UNREACHABLE', 'IMPORT_FAILED']);
@@ -44,14 +77,41 @@ export async function complete(ending: Ending, result: UploadResult): Promise<vo
   const warnings = [...result.warnings];
   await record.save({ attempts, error: null, failingSince: null, verdict: null, warnings });
   await giveBack(ending);
+  await ending.ledger.record(receiptOf(ending, result));
   await lease.close();
-  await job.moveToCompleted(result, token, false);
+  const { files: _files, ...shown } = result; // the receipt has them
+  await job.moveToCompleted(shown, token, false);
   for (const warning of warnings) record.say('warn', warning);
   record.say('info', 'is in the catalog');
+  tellEnd(ending, 'completed');
   const { target } = record.data.request;
   await brakes.countSuccess(target).catch(() => undefined);
   await ending.ceilings.raise(target).catch(() => undefined);
   await brakes.forgetWish(target, record.id).catch(() => undefined);
+}
+
+function tellEnd({ record, observer, progress }: Ending, outcome: 'completed' | 'failed'): void {
+  const { startedAt, verdict, request } = record.data;
+  const code = outcome === 'failed' ? verdict?.code : undefined;
+  const ms = Date.now() - (startedAt ?? Date.now());
+  const { bytesResent } = progress();
+  observer.ended({ target: request.target, outcome, code, ms, bytesResent });
+}
+
+function receiptOf({ job, record, progress }: Ending, result: UploadResult): Receipt {
+  const { request, attempts, startedAt, checkpoint, requestIds } = record.data;
+  const { kind, source, target, catalog, name, batch, expectedBytes, deadline } = request;
+  const { catalogItem, entity, removedAt, warnings } = result;
+  const files = result.files ?? [];
+  const bytes = files.reduce((sum, { size }) => sum + size, 0) || expectedBytes;
+  const finishedAt = Date.now();
+  return {
+    ...{ v: 1, id: record.id, kind, source, target, catalog, name, batch, catalogItem, entity },
+    ...{ task: checkpoint.item?.taskHref ?? null, requestIds, files, bytes },
+    ...{ bytesSent: progress().bytesSent, bytesResent: progress().bytesResent },
+    ...{ attempts, enqueuedAt: job.timestamp, startedAt: startedAt ?? finishedAt, finishedAt },
+    ...{ removedAt, warnings, deadline },
+  };
 }
 
 /** The verdict stands; what is left to do has been done. */
@@ -64,12 +124,19 @@ export async function fail(ending: Ending): Promise<void> {
   const reason = `${verdict?.code}: ${verdict?.message}`;
   await job.moveToFailed(new UnrecoverableError(reason), token, false);
   record.say('error', reason);
+  tellEnd(ending, 'failed');
   await brakes.forgetWish(request.target, record.id).catch(() => undefined);
 }
 
 /** The room that was kept for it, and its name. What fails here counts for nothing once it is over. */
-async function giveBack({ record, reservations, storage }: Ending): Promise<void> {
+async function giveBack(ending: Ending): Promise<void> {
+  const { record, reservations, storage, inFlight, limitsOf, lanes } = ending;
   const { reserved, item, storage: share } = record.data.checkpoint;
+  const limits = limitsOf(record.data.request.target);
+  await inFlight.release(limits, record.id).catch(() => undefined);
+  const { target, pool, batch } = record.data.request;
+  await lanes.leave(queueOf(target, pool), { id: record.id, batch }).catch(() => undefined);
+  await ending.begun.remove(record.id).catch(() => undefined);
   if (share !== null) await storage.release(share, record.id).catch(() => undefined);
   // What was told to stay on the server keeps its name for `retry`.
   if (reserved === null || (record.data.verdict && item)) return;
@@ -77,9 +144,10 @@ async function giveBack({ record, reservations, storage }: Ending): Promise<void
 }
 
 /** Handed over: nothing has happened to the job. */
-export async function handOver({ job, token, lease, record }: Ending): Promise<void> {
+export async function handOver(ending: Ending): Promise<void> {
+  const { job, token, lease, record } = ending;
   await lease.close();
-  await takeTurn(job, record);
+  await takeTurn(ending);
   await job.moveToWait(token);
   record.say('info', 'handed to the next worker');
 }
@@ -121,18 +189,27 @@ export async function postpone(
   const delayMs = delayOf(failure, attempts);
   const retryAt = Date.now() + delayMs;
   const error = toJobError(failure, request, false);
-  record.note({ attempts, retryAt, failingSince: isOwn ? since : null, error });
+  const waitsForWindow = failure.code === 'WINDOW_CLOSED';
+  record.note({ attempts, retryAt, failingSince: isOwn ? since : null, error, waitsForWindow });
   await lease.close();
   const seconds = Math.round(delayMs / 1000);
   record.say('warn', `${failure.code}: ${failure.message}; tried again in ${seconds} s`);
-  await takeTurn(job, record);
+  ending.observer.postponed({ target: request.target, code: failure.code });
+  await takeTurn(ending);
+  if (hasBegun(record.data)) await ending.begun.add(record.id);
   await job.moveToDelayed(retryAt, token);
 }
 
 /** What has nothing on the server has not begun: it has its turn again, as it was enqueued. */
-async function takeTurn(job: Job, { data }: JobRecord): Promise<void> {
+async function takeTurn({ job, record, lanes, inFlight, limitsOf }: Ending): Promise<void> {
+  const { request } = record.data;
+  if (hasBegun(record.data)) return;
   const { priority = 0 } = job.opts;
-  if (!data.checkpoint.item) await job.changePriority({ priority });
+  const { target, batch, pool } = request;
+  await inFlight.release(limitsOf(target), record.id).catch(() => undefined);
+  await job.changePriority({ priority });
+  const waiting = { id: record.id, batch, priority };
+  await lanes.unserved(queueOf(target, pool), waiting, request.expectedBytes);
 }
 
 /** What is everybody's, or takes its time, is asked for seldom; asking often may lock an account. */

@@ -9,6 +9,7 @@ import { toJobError } from './job-error.ts';
 import { JobRecord } from './job-record.ts';
 import { keepReady } from './keep-ready.ts';
 import type { Lease } from './lease.ts';
+import { transferWindow } from './limits/transfer-window.ts';
 import { Meter } from './meter.ts';
 import { targetOfJob } from './names.ts';
 import { complete, type Ending, fail, handOver, postpone, type Shared } from './outcome.ts';
@@ -37,7 +38,14 @@ export interface ProcessorWorld extends Shared {
   /** @throws FerryError CREDENTIALS_MISSING */
   readonly access: (target: string) => Promise<TargetAccess>;
   readonly openImage: UploadDeps['openImage'];
-  readonly throttle: Throttle;
+  readonly throttle: (target: string) => Throttle;
+  /** Told of all bytes that are sent. */
+  readonly onSent: (
+    bytes: number,
+    of: { readonly target: string; readonly batch: string | null },
+  ) => void;
+  /** Told how long imports took, and of how many bytes. */
+  readonly onImported: (target: string, bytes: number, ms: number) => void;
   readonly settings: ProcessorSettings;
   /** Names this installation in the marks of what it creates. */
   readonly installation: string;
@@ -87,14 +95,21 @@ export async function processJob(world: ProcessorWorld, run: Run): Promise<void>
     await world.brakes.forgetWish(targetOfJob(id), id).catch(() => undefined);
     return;
   }
-  const { brakes, ceilings, reservations, storage } = world;
-  const shared: Shared = { brakes, ceilings, reservations, storage };
-  const ending: Ending = { job, token, lease, record, ...shared };
-  const meter = new Meter(progressBefore(job, record.data.checkpoint));
+  const { target, batch } = record.data.request;
+  const window = transferWindow(() => world.limitsOf(target));
+  const meter = new Meter(progressBefore(job, record.data.checkpoint), (bytes) => {
+    // What trickles says nothing about how fast it could go.
+    if (window.phase() === 'open') world.onSent(bytes, { target, batch });
+  });
+  const ending: Ending = {
+    ...{ ...world, job, token, lease, record },
+    progress: () => meter.snapshot(),
+  };
   lease.reportProgress(() => meter.snapshot());
   try {
     // The first beat also brings a wish that was left while the job waited.
-    await record.save({ startedAt: record.data.startedAt ?? Date.now() });
+    const requestIds = [...record.data.requestIds, requestIdOf(run)].slice(-KEPT_REQUEST_IDS);
+    await record.save({ startedAt: record.data.startedAt ?? Date.now(), requestIds });
     record.say('info', record.data.checkpoint.item ? 'goes on' : 'begins');
     if (await endUnbegun(ending)) return;
     const access = await world.access(record.data.request.target);
@@ -106,6 +121,13 @@ export async function processJob(world: ProcessorWorld, run: Run): Promise<void>
     else if (failure.code === 'SHUTDOWN') await handOver(ending);
     else await postpone(ending, failure, world.settings.giveUpMs);
   }
+}
+
+const KEPT_REQUEST_IDS = 20;
+
+/** What the requests of a run are called in vCD's logs. */
+function requestIdOf({ job, token }: Run): string {
+  return `ovaferry-${job.id}-${token.slice(0, 8)}`;
 }
 
 /** A job that is cancelled before it touched the server ends without it: it may be out of reach. */
@@ -197,7 +219,7 @@ function uploadOf(
     shutdown,
     context: {
       signal: AbortSignal.any([lease.lost, lease.cancelled, shutdown]),
-      requestId: `ovaferry-${jobId}-${run.token.slice(0, 8)}`,
+      requestId: requestIdOf(run),
     },
     deps: {
       vcd: access.vcd,
@@ -235,7 +257,12 @@ function uploadOf(
         },
       },
       chunks: new ChunkSizer(settings.chunkBytes),
-      throttle: world.throttle,
+      throttle: world.throttle(request.target),
+      window: transferWindow(() => world.limitsOf(request.target)),
+      onImported(ms) {
+        const { bytesTotal } = meter.snapshot();
+        world.onImported(request.target, bytesTotal, ms);
+      },
       assertOwned: () => lease.assertHeld(),
       newPatience: () =>
         new Patience({

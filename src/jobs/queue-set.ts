@@ -1,8 +1,8 @@
 import { type Job, Queue } from 'bullmq';
 import type { Redis } from 'ioredis';
-import { PREFIX, queueName, targetOfJob } from './names.ts';
+import { PREFIX, QUEUES_KEY, queueName, queueOfJob, targetOfQueue } from './names.ts';
 
-/** The queues of all targets, opened as they are asked for. */
+/** All queues, opened as they are asked for. */
 export class QueueSet {
   readonly #redis: Redis;
   readonly #queues = new Map<string, Queue>();
@@ -12,19 +12,25 @@ export class QueueSet {
     this.#redis = redis;
   }
 
-  of(target: string): Queue {
-    let queue = this.#queues.get(target);
+  of(name: string): Queue {
+    let queue = this.#queues.get(name);
     if (!queue) {
-      queue = new Queue(queueName(target), { connection: this.#redis, prefix: PREFIX });
+      queue = new Queue(queueName(name), { connection: this.#redis, prefix: PREFIX });
       queue.on('error', () => undefined); // every call that fails says so itself
-      this.#queues.set(target, queue);
+      this.#queues.set(name, queue);
     }
     return queue;
   }
 
+  /** Those of some targets, or all that there ever were. */
+  async names(targets?: readonly string[]): Promise<string[]> {
+    const names = await this.#redis.smembers(QUEUES_KEY);
+    return names.filter((name) => !targets || targets.includes(targetOfQueue(name))).sort();
+  }
+
   async findJob(id: string): Promise<Job | undefined> {
-    const target = targetOfJob(id);
-    return /^[\w-]+$/.test(target) ? this.of(target).getJob(id) : undefined;
+    const queue = queueOfJob(id);
+    return /^[\w-]+(\.[\w-]+)?$/.test(queue) ? this.of(queue).getJob(id) : undefined;
   }
 
   async close(): Promise<void> {

@@ -1,24 +1,19 @@
-import { randomBytes } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
-import type { JobsOptions } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { FerryError } from '../errors.ts';
+import { Batches } from './batch/batches.ts';
+import { Ledger, type Receipt } from './batch/ledger.ts';
+import { type BatchState, Overview } from './batch/overview.ts';
 import { type Brake, Brakes } from './brakes.ts';
-import { type JobData, newJobData, type UploadRequest } from './job-data.ts';
-import { type JobDetails, toState, viewOf } from './job-view.ts';
+import { type EnqueueOptions, Enqueuer, type WantedUpload } from './enqueue.ts';
+import type { JobData } from './job-data.ts';
+import { type JobDetails, toState } from './job-view.ts';
+import { JobViews } from './job-views.ts';
 import { WISH_FIELD } from './lease.ts';
-import { TARGETS_KEY, targetOfJob, WAKE_CHANNEL, wishesKey, workersKey } from './names.ts';
+import type { Limits } from './limits/limits.ts';
+import { queueOf, queueOfJob, targetOfJob, WAKE_CHANNEL, wishesKey, workersKey } from './names.ts';
 import { QueueSet } from './queue-set.ts';
 import { Rejections } from './rejections.ts';
-import { claimPlaces, findHolders, type Holder, sameUploadKey } from './same-upload.ts';
-
-export interface EnqueueOptions {
-  /** 1 goes first. Uploads that have begun go before all that have not. */
-  readonly priority?: number | undefined;
-  readonly startAt?: Date | undefined;
-  /** Also what was uploaded already. */
-  readonly again?: boolean | undefined;
-}
+import { claimPlaces, findHolders, sameUploadKey } from './same-upload.ts';
 
 export interface Counts {
   readonly waiting: number;
@@ -28,15 +23,14 @@ export interface Counts {
   readonly failed: number;
 }
 
-const DEFAULT_PRIORITY = 1_000;
-const BULK = 500;
-/** A place that was taken, but whose job is not there yet, belongs to a command that is at it. */
-const CLAIM_GRACE_MS = 15_000;
-
 /** The producers' side of the queues: puts jobs in, looks at them, says what should become of them. */
 export class UploadQueues {
   readonly #redis: Redis;
   readonly #queues: QueueSet;
+  readonly #views: JobViews;
+  readonly #enqueuer: Enqueuer;
+  readonly #batches: Batches;
+  readonly #overview: Overview;
   readonly #brakes: Brakes;
   readonly #rejections: Rejections;
 
@@ -44,6 +38,10 @@ export class UploadQueues {
   constructor(redis: Redis) {
     this.#redis = redis;
     this.#queues = new QueueSet(redis);
+    this.#views = new JobViews(redis, this.#queues);
+    this.#enqueuer = new Enqueuer(redis, { queues: this.#queues, views: this.#views });
+    this.#batches = new Batches(redis);
+    this.#overview = new Overview({ redis, queues: this.#queues, views: this.#views });
     this.#brakes = new Brakes(redis);
     this.#rejections = new Rejections(redis);
   }
@@ -52,98 +50,38 @@ export class UploadQueues {
     return this.#queues.close();
   }
 
-  /** Enqueues what is not queued, running or done already. One view for each request, in order. */
-  async enqueue(
-    requests: readonly UploadRequest[],
-    options: EnqueueOptions = {},
-  ): Promise<JobDetails[]> {
-    const views: JobDetails[] = [];
-    for (let i = 0; i < requests.length; i += BULK) {
-      views.push(...(await this.#enqueueSome(requests.slice(i, i + BULK), options)));
-    }
-    await this.#redis.publish(WAKE_CHANNEL, 'enqueued');
-    return views;
+  /** Enqueues what is not queued, running or done already. One view for each upload, in order. */
+  enqueue(uploads: readonly WantedUpload[], options: EnqueueOptions = {}): Promise<JobDetails[]> {
+    return this.#enqueuer.enqueue(uploads, options);
   }
 
-  async #enqueueSome(
-    requests: readonly UploadRequest[],
-    options: EnqueueOptions,
-  ): Promise<JobDetails[]> {
-    const views = new Map<UploadRequest, JobDetails>();
-    let open = [...requests];
-    while (open.length > 0) {
-      const holders = await findHolders(this.#redis, open.map(sameUploadKey));
-      const claims: {
-        request: UploadRequest;
-        key: string;
-        seen: Holder | undefined;
-        id: string;
-      }[] = [];
-      for (const [i, request] of open.entries()) {
-        const seen = holders[i];
-        const standing = seen && (await this.#standing(seen, options));
-        if (standing) views.set(request, standing);
-        else claims.push({ request, key: sameUploadKey(request), seen, id: newId(request.target) });
-      }
-      const winners = await claimPlaces(this.#redis, claims);
-      const won = claims.filter(({ id }, i) => winners[i]?.id === id);
-      for (const view of await this.#add(won, options)) views.set(view.request, view.view);
-      open = claims.filter((claim) => !won.includes(claim)).map(({ request }) => request);
-    }
-    return requests.map((request) => views.get(request) as JobDetails);
+  /** The jobs that stand for uploads already, in order; undefined for what would be added. */
+  async standing(
+    uploads: readonly WantedUpload[],
+    { again }: EnqueueOptions = {},
+  ): Promise<(JobDetails | undefined)[]> {
+    const keys = uploads.map(({ request }) => sameUploadKey(request));
+    return this.#enqueuer.standing(await findHolders(this.#redis, keys), { again });
   }
 
-  /** The job that stands for an upload, unless it is over and another may take its place. */
-  async #standing(holder: Holder, { again }: EnqueueOptions): Promise<JobDetails | undefined> {
-    for (;;) {
-      const view = await this.find(holder.id);
-      if (view) {
-        const over = view.state === 'failed' || (again && view.state === 'completed');
-        return over ? undefined : { ...view, existing: true };
-      }
-      if (Date.now() - holder.since > CLAIM_GRACE_MS) return undefined;
-      await sleep(50);
-    }
-  }
-
-  async #add(
-    jobs: readonly { request: UploadRequest; id: string }[],
-    { priority, startAt }: EnqueueOptions,
-  ): Promise<{ request: UploadRequest; view: JobDetails }[]> {
-    const opts: JobsOptions = {
-      priority: priority ?? DEFAULT_PRIORITY,
-      ...(startAt ? { delay: Math.max(0, startAt.getTime() - Date.now()) } : {}),
-      attempts: 1, // whether a run is repeated is decided by its outcome, not by a count
-    };
-    const added: { request: UploadRequest; view: JobDetails }[] = [];
-    for (const [target, some] of groupByTarget(jobs)) {
-      await this.#redis.sadd(TARGETS_KEY, target);
-      const made = await this.#queues.of(target).addBulk(
-        some.map(({ request, id }) => ({
-          name: request.name,
-          data: newJobData(request, startAt?.getTime()),
-          opts: { ...opts, jobId: id },
-        })),
-      );
-      for (const [i, job] of made.entries()) {
-        const request = some[i]?.request;
-        if (request) added.push({ request, view: viewOf(job, startAt ? 'delayed' : 'waiting') });
-      }
-    }
-    return added;
-  }
-
-  async find(id: string): Promise<JobDetails | undefined> {
-    const job = await this.#queues.findJob(id);
-    const state = toState((await job?.getState()) ?? 'unknown');
-    return job && state ? viewOf(job, state) : undefined;
+  find(id: string): Promise<JobDetails | undefined> {
+    return this.#views.find(id);
   }
 
   /** @throws FerryError JOB_NOT_FOUND */
   async get(id: string): Promise<JobDetails> {
     const view = await this.find(id);
     if (view) return view;
-    throw new FerryError('JOB_NOT_FOUND', `there is no job ${id}`, { facts: { id } });
+    throw jobNotFound(id);
+  }
+
+  /** In the order of the ids. @throws FerryError JOB_NOT_FOUND */
+  async getMany(ids: readonly string[]): Promise<JobDetails[]> {
+    const views = await this.#views.findMany(ids);
+    return views.map((view, i) => {
+      if (view) return view;
+      throw jobNotFound(ids[i] ?? '');
+    });
   }
 
   /** Newest first. */
@@ -156,29 +94,44 @@ export class UploadQueues {
     states?: readonly JobDetails['state'][];
     limit: number;
   }): Promise<JobDetails[]> {
-    const views: JobDetails[] = [];
-    for (const target of targets ?? (await this.targets())) {
-      for (const state of states) {
-        const types = state === 'waiting' ? (['waiting', 'prioritized'] as const) : [state];
-        const jobs = await this.#queues.of(target).getJobs([...types], 0, limit - 1);
-        // A job may have been removed between the list and the look at it.
-        for (const job of jobs) if (job) views.push(viewOf(job, state));
-      }
-    }
-    const newestFirst = views.sort((a, b) => b.enqueuedAt.localeCompare(a.enqueuedAt));
-    return newestFirst.slice(0, limit);
+    return this.#views.list(await this.#queues.names(targets), { states, limit });
   }
 
   async counts(targets?: readonly string[]): Promise<Counts> {
     const total = { waiting: 0, active: 0, delayed: 0, completed: 0, failed: 0 };
-    for (const target of targets ?? (await this.targets())) {
-      const counts = await this.#queues.of(target).getJobCounts();
+    for (const queue of await this.#queues.names(targets)) {
+      const counts = await this.#queues.of(queue).getJobCounts();
       for (const [name, count] of Object.entries(counts)) {
         const state = toState(name);
         if (state) total[state] += count;
       }
     }
     return total;
+  }
+
+  /** All of them as wholes, newest first. */
+  batches(limits?: Limits): Promise<BatchState[]> {
+    return this.#overview.all(limits);
+  }
+
+  /** A batch as a whole; with limits also what is to be expected of it. @throws FerryError BATCH_NOT_FOUND */
+  async batch(name: string, limits?: Limits): Promise<BatchState> {
+    const state = await this.#overview.of(name, limits);
+    if (state) return state;
+    throw new FerryError('BATCH_NOT_FOUND', `there is no batch ${name}`, {
+      facts: { batch: name },
+    });
+  }
+
+  /** Those that are not done first; none if there is no such batch. */
+  async jobsOfBatch(name: string): Promise<JobDetails[]> {
+    const ids = [...(await this.#batches.openIds(name)), ...(await this.#batches.doneIds(name))];
+    return (await this.#views.findMany(ids)).filter((view) => view !== undefined);
+  }
+
+  /** In the order of the ids; undefined for what has not arrived. */
+  receipts(ids: readonly string[]): Promise<(Receipt | undefined)[]> {
+    return new Ledger(this.#redis).findMany(ids);
   }
 
   /** What keeps jobs back, by target. */
@@ -191,23 +144,21 @@ export class UploadQueues {
     let lifted = await this.#brakes.lift(target);
     if (await this.#rejections.forget(target)) lifted = true;
     // What met the fault waits for a time of its own.
-    const queue = this.#queues.of(target);
-    for (const job of await queue.getDelayed()) {
-      if (!(job.data as JobData).error) continue;
-      lifted = true;
-      await job.promote().catch(() => undefined);
+    for (const queue of await this.#queues.names([target])) {
+      for (const job of await this.#queues.of(queue).getDelayed()) {
+        if (!(job.data as JobData).error) continue;
+        lifted = true;
+        await job.promote().catch(() => undefined);
+      }
     }
     await this.#redis.publish(WAKE_CHANNEL, 'resumed');
     return lifted;
   }
 
-  targets(): Promise<string[]> {
-    return this.#redis.smembers(TARGETS_KEY);
-  }
-
-  /** True while some worker, of any host, takes this target's jobs. */
-  async isServed(target: string): Promise<boolean> {
-    return (await this.#redis.zcount(workersKey(target), Date.now(), '+inf')) > 0;
+  /** True while some worker, of any host, takes this target's jobs, or those of a pool of it. */
+  async isServed(target: string, pool: string | null = null): Promise<boolean> {
+    const key = workersKey(queueOf(target, pool));
+    return (await this.#redis.zcount(key, Date.now(), '+inf')) > 0;
   }
 
   /**
@@ -232,14 +183,18 @@ export class UploadQueues {
     const data = job.data as JobData;
     const key = sameUploadKey(data.request);
     const [seen] = await findHolders(this.#redis, [key]);
-    if (seen && seen.id !== id && (await this.#standing(seen, { again: true }))) {
+    const [standing] = await this.#enqueuer.standing([seen], { again: false });
+    if (seen && seen.id !== id && standing) {
       throw new FerryError('USAGE', `job ${seen.id} took the place of ${id}`, {
         hint: 'The same upload was enqueued again after this one had failed.',
       });
     }
     const [winner] = await claimPlaces(this.#redis, [{ key, seen, id }]);
     if (winner?.id !== id) return this.#retryOne(id, await this.get(id)); // somebody was quicker
-    await this.#redis.hdel(this.#queues.of(targetOfJob(id)).toKey(id), WISH_FIELD);
+    await this.#redis.hdel(this.#queues.of(queueOfJob(id)).toKey(id), WISH_FIELD);
+    const { batch, expectedBytes, deadline } = data.request;
+    await this.#batches.join(batch ?? '', [{ id, bytes: expectedBytes }], deadline);
+    await this.#batches.reopen(id);
     await this.#brakes.forgetWish(targetOfJob(id), id);
     // Somebody has decided: it may send its own size again.
     const { item, replaces } = data.checkpoint;
@@ -267,13 +222,14 @@ export class UploadQueues {
   async requestCancel(ids: readonly string[]): Promise<void> {
     for (const id of ids) {
       const { state, target } = await this.get(id);
-      const queue = this.#queues.of(target);
+      const queue = this.#queues.of(queueOfJob(id));
       const isKept = state === 'failed' && (await this.#keepsItem(id));
       if (state === 'completed' || (state === 'failed' && !isKept)) continue;
       await this.#redis.hset(queue.toKey(id), WISH_FIELD, 'cancel');
       await this.#redis.sadd(wishesKey(target), id);
       const job = await this.#queues.findJob(id);
       if (isKept) {
+        await this.#batches.reopen(id);
         await job?.updateData({ ...job.data, verdict: null });
         await job?.retry('failed');
       }
@@ -285,16 +241,6 @@ export class UploadQueues {
   }
 }
 
-function newId(target: string): string {
-  return `${target}-${randomBytes(8).toString('hex')}`;
-}
-
-function groupByTarget<T extends { request: UploadRequest }>(jobs: readonly T[]): Map<string, T[]> {
-  const groups = new Map<string, T[]>();
-  for (const job of jobs) {
-    const group = groups.get(job.request.target) ?? [];
-    group.push(job);
-    groups.set(job.request.target, group);
-  }
-  return groups;
+function jobNotFound(id: string): FerryError {
+  return new FerryError('JOB_NOT_FOUND', `there is no job ${id}`, { facts: { id } });
 }

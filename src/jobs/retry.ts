@@ -49,6 +49,7 @@ const LONG_WAITS: ReadonlySet<string> = new Set([
   'TARGET_BUSY',
   'IMPORT_FAILED',
   'SOURCE_UNREACHABLE',
+  'WINDOW_CLOSED',
 ]);
 
 /**

@@ -1,8 +1,11 @@
+import { basename } from 'node:path';
 import { classify, FerryError } from '../errors.ts';
 import type { OpenImage } from '../ovf/image.ts';
 import { isFolderGone } from '../source/local-file.ts';
+import { isAddress } from '../source/open-source.ts';
 import { orAborted } from '../vcd/api.ts';
 import { endedByItself } from '../vcd/entity.ts';
+import type { Receipt } from './batch/ledger.ts';
 import { assertWithinBudget, MAX_RESTARTS } from './budget.ts';
 import { hasAnother } from './claim-item.ts';
 import { cleanUp } from './clean-up.ts';
@@ -35,12 +38,27 @@ export async function runUpload(begun: Upload): Promise<UploadResult> {
     const known: OpenUpload = { ...begun, content: image.fingerprint, contentKey: undefined };
     const upload: OpenUpload = { ...known, contentKey: await neededContentKey(known, image) };
     for (const warning of image.warnings) deps.log.warn({ name: request.name }, warning);
-    return await untilDone(upload, () =>
+    const result = await untilDone(upload, () =>
       image.kind === 'ovf' ? uploadPackage(upload, image) : uploadMedia(upload, image),
     );
+    return { ...result, files: receivedFiles(image, request) };
   } finally {
     await image.close();
   }
+}
+
+/** What arrived, for the receipt. */
+function receivedFiles(image: OpenImage, { verify }: Upload['request']): Receipt['files'] {
+  if (image.kind === 'media') {
+    const { name, size } = image.file;
+    return [{ name: basename(name), size, digest: null, verified: false }];
+  }
+  return image.files.map(({ href: name, size, checks }) => {
+    // Of a file in parts each part has a digest; the whole has none.
+    const whole = checks.find(({ start, end }) => start === 0 && end === size);
+    const digest = whole ? `${whole.algorithm}:${whole.expected}` : null;
+    return { name, size, digest, verified: checks.length > 0 && verify !== 'off' };
+  });
 }
 
 /** Tells it again, with another item, where the server gave up the one there was. */
@@ -58,6 +76,12 @@ async function untilDone(
       if (failure.code === 'REMOVED_ON_SERVER' && (await hasAnother(upload))) {
         await deps.checkpoint.save({ item: null });
         continue;
+      }
+      if (failure.code === 'WINDOW_CLOSED') {
+        // Its transfer would expire before the next one opens: the server's room is given back.
+        deps.meter.giveUp();
+        await cleanUp(upload);
+        throw failure;
       }
       if (!isToBeMadeAnew(upload, failure)) throw failure;
       await startAnew(upload, failure);
@@ -81,7 +105,8 @@ async function openUnlessAborted({ deps, request, context }: Upload): Promise<Op
 /** A file that is gone with its whole folder is not gone: its file system is away. */
 async function unlessUnmounted(error: unknown, path: string): Promise<FerryError> {
   const failure = classify(error);
-  if (failure.code !== 'SOURCE_NOT_FOUND' || !(await isFolderGone(path))) return failure;
+  if (failure.code !== 'SOURCE_NOT_FOUND' || isAddress(path)) return failure;
+  if (!(await isFolderGone(path))) return failure;
   return new FerryError(
     'SOURCE_UNREACHABLE',
     `${failure.message}, nor does anything else in its folder`,
@@ -115,8 +140,11 @@ async function countPull({ deps }: Upload, cause: FerryError): Promise<void> {
 /** The file that was meant: written to since then, it may be half of something else. */
 async function assertAsEnqueued(request: Upload['request'], image: OpenImage): Promise<void> {
   await image.assertUnchanged();
-  const { size, mtimeMs } = image.identity;
-  if (size === request.identity.size && mtimeMs === request.identity.mtimeMs) return;
+  const { size, mtimeMs, etag } = image.identity;
+  const enqueued = request.identity;
+  const isSame = size === enqueued.size && mtimeMs === enqueued.mtimeMs && etag === enqueued.etag;
+  // A web server that was out of reach then has told nothing.
+  if (isSame || (isAddress(request.path) && enqueued.etag === undefined)) return;
   throw new FerryError('SOURCE_CHANGED', `${request.path} was changed after it was enqueued`, {
     facts: { size, enqueuedSize: request.identity.size },
     hint: 'Enqueue it again.',

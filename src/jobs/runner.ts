@@ -1,12 +1,17 @@
 import { randomUUID } from 'node:crypto';
-import { Queue, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { FerryError } from '../errors.ts';
-import { BlockPool } from '../source/blocks.ts';
-import { type Fetched, Fetcher, type ServedTarget, type TargetLimits } from './fetcher.ts';
+import { type Fetched, Fetcher, type ServedQueue } from './fetcher.ts';
+import type { JobData } from './job-data.ts';
 import { Lease } from './lease.ts';
-import { freePlace, RunPlace, takePlace } from './line.ts';
-import { lineKey, PREFIX, queueName, targetOfJob, WAKE_CHANNEL, workersKey } from './names.ts';
+import type { AdmissionDeps } from './limits/admission.ts';
+import type { Begun } from './limits/begun.ts';
+import type { Lanes } from './limits/lanes.ts';
+import type { Limits, TargetLimits } from './limits/limits.ts';
+import { Places } from './limits/places.ts';
+import type { RateSeeker } from './limits/rate-seeker.ts';
+import { lineKey, targetOfJob, WAKE_CHANNEL, workersKey } from './names.ts';
+import { openQueue } from './open-queue.ts';
 import { type ProcessorWorld, processJob } from './processor.ts';
 
 export interface RunnerOptions {
@@ -18,9 +23,15 @@ export interface RunnerOptions {
     readonly prompt: Redis;
     readonly subscriber: Redis;
   };
-  readonly targets: readonly TargetLimits[];
-  /** Transfers at once in this process. */
-  readonly concurrency: number;
+  /** Names of the queues that are served. */
+  readonly queues: readonly string[];
+  /** As they are now. */
+  readonly limits: () => Limits;
+  readonly lanes: Lanes;
+  readonly begun: Begun;
+  readonly admission: AdmissionDeps;
+  /** Told of all bytes that this process sends. */
+  readonly seeker: RateSeeker;
   readonly leaseMs: number;
   /** Work on these jobs alone, and do not count as a worker that serves the target. */
   readonly only?: ReadonlySet<string>;
@@ -31,12 +42,13 @@ export interface RunnerOptions {
 
 const POLL_MS = 1_000;
 const PRESENCE_MS = 3_000;
-/** A crash is nobody's fault: however often a job's workers die, it goes on. */
-const NEVER = 1_000_000_000;
 
 interface ActiveRun {
   readonly stop: AbortController;
   readonly ended: Promise<void>;
+  readonly sending: () => { readonly isSending: boolean; readonly bytesLeft: number };
+  /** Its bytes count against limits that are new. */
+  readonly claim: () => Promise<unknown>;
 }
 
 /**
@@ -46,41 +58,39 @@ interface ActiveRun {
 export class Runner {
   readonly id = randomUUID();
   readonly #options: RunnerOptions;
-  readonly #targets: ServedTarget[];
+  readonly #served: ServedQueue[];
   readonly #runs = new Map<string, ActiveRun>();
-  readonly #pools: BlockPool[] = [];
   readonly #stopping = new AbortController();
   #wake: () => void = () => undefined;
   #fetching: Promise<void> = Promise.resolve();
+  #lookedAt = performance.now();
   #presence: NodeJS.Timeout | undefined;
   readonly #fetcher: Fetcher;
-  #placesTaken = 0;
+  readonly #places: Places;
 
   constructor(options: RunnerOptions) {
     this.#options = options;
     const { patient } = options.redis;
-    this.#targets = options.targets.map((limits) => {
-      const { name } = limits;
-      const shared = { connection: patient, prefix: PREFIX };
-      const worker = new Worker(queueName(name), null, {
-        ...shared,
-        autorun: false,
-        name: this.id,
-        lockDuration: options.leaseMs,
-        skipLockRenewal: true, // the lease does it
-        // Two passes find a dead worker's job: it has to be found within half a lease.
-        stalledInterval: Math.max(250, options.leaseMs / 8),
-        maxStalledCount: NEVER,
-      });
-      const queue = new Queue(queueName(name), shared);
-      worker.on('error', (error) => this.#onError(error));
-      queue.on('error', (error) => this.#onError(error));
-      return { ...limits, queue, worker };
+    const { leaseMs } = options;
+    const own = { id: this.id, redis: patient, leaseMs, onError: this.#onError.bind(this) };
+    this.#served = options.queues.map((name) => openQueue(name, own));
+    this.#places = new Places({
+      redis: options.redis.prompt,
+      leaseMs: options.leaseMs,
+      filesInParallel: options.world.settings.filesInParallel,
+      concurrency: () => options.limits().concurrency,
+      limitsOf: (target) => this.limitsOf(target),
+      onFreed: () => this.#wake(),
+      onError: (error) => this.#onError(error),
     });
-    this.#fetcher = new Fetcher(this.#targets, {
+    this.#fetcher = new Fetcher(this.#served, {
       redis: options.redis.prompt,
       brakes: options.world.brakes,
       ceilings: options.world.ceilings,
+      lanes: options.lanes,
+      begun: options.begun,
+      admission: options.admission,
+      limitsOf: (target) => this.limitsOf(target),
       leaseMs: options.leaseMs,
       only: options.only,
       isDown: options.isDown,
@@ -90,10 +100,8 @@ export class Runner {
 
   async start(): Promise<void> {
     const { redis } = this.#options;
-    for (const { concurrency, imports, queue, worker } of this.#targets) {
-      await queue.setGlobalConcurrency(concurrency + imports);
-      await worker.startStalledCheckTimer();
-    }
+    await this.#applyConcurrency();
+    for (const { worker } of this.#served) await worker.startStalledCheckTimer();
     redis.subscriber.on('message', () => this.#wake());
     await redis.subscriber.subscribe(WAKE_CHANNEL);
     if (!this.#options.only) {
@@ -101,6 +109,45 @@ export class Runner {
       this.#presence = setInterval(() => void this.#announce().catch(() => undefined), PRESENCE_MS);
     }
     this.#fetching = this.#fetchLoop();
+  }
+
+  /** Uploads under way in this process. */
+  get running(): number {
+    return this.#runs.size;
+  }
+
+  /** Milliseconds since it looked for jobs last. */
+  get idleMs(): number {
+    return performance.now() - this.#lookedAt;
+  }
+
+  /** To be called when limits have changed. */
+  async applyLimits(): Promise<void> {
+    await this.#applyConcurrency();
+    for (const { target, queue } of this.#served) {
+      const { windows } = this.limitsOf(target);
+      if (windows && windows.closesAt(Date.now()) === undefined) continue;
+      // It may have been opened just now.
+      for (const job of await queue.getDelayed()) {
+        if ((job.data as JobData).waitsForWindow) await job.promote().catch(() => undefined);
+      }
+    }
+    for (const { claim } of this.#runs.values()) await claim();
+    this.#wake();
+  }
+
+  async #applyConcurrency(): Promise<void> {
+    for (const { target, queue } of this.#served) {
+      const { concurrency, imports } = this.limitsOf(target);
+      await queue.setGlobalConcurrency(concurrency + imports);
+    }
+  }
+
+  /** As they are now. */
+  limitsOf(target: string): TargetLimits {
+    const limits = this.#options.limits().targets.get(target);
+    if (limits) return limits;
+    throw new FerryError('INTERNAL', `there are no limits for ${target}`);
   }
 
   /**
@@ -131,17 +178,17 @@ export class Runner {
       await Promise.all([...this.#runs.values()].map(({ ended }) => ended));
     }
     const { prompt } = this.#options.redis;
-    const gone = this.#targets.map(({ name }) => prompt.zrem(workersKey(name), this.id));
+    const gone = this.#served.map(({ name }) => prompt.zrem(workersKey(name), this.id));
     await Promise.allSettled(gone);
     await Promise.allSettled(
-      this.#targets.flatMap(({ worker, queue }) => [worker.close(), queue.close()]),
+      this.#served.flatMap(({ worker, queue }) => [worker.close(), queue.close()]),
     );
   }
 
   async #announce(): Promise<void> {
     const { prompt } = this.#options.redis;
     const until = Date.now() + PRESENCE_MS * 3;
-    for (const { name } of this.#targets) await prompt.zadd(workersKey(name), until, this.id);
+    for (const { name } of this.#served) await prompt.zadd(workersKey(name), until, this.id);
   }
 
   async #fetchLoop(): Promise<void> {
@@ -149,9 +196,11 @@ export class Runner {
     while (!signal.aborted) {
       const woken = this.#untilWoken();
       try {
+        this.#measure();
+        this.#lookedAt = performance.now();
         await this.#fetcher.lookAround();
-        while (!signal.aborted && this.#placesTaken < this.#room) {
-          const isFull = this.#placesTaken >= this.#options.concurrency;
+        while (!signal.aborted && this.#places.hasRoom) {
+          const isFull = this.#places.isFull || !this.#mayBegin();
           const fetched = await this.#fetcher.fetch(isFull);
           if (!fetched) break;
           this.#begin(fetched);
@@ -174,24 +223,33 @@ export class Runner {
     });
   }
 
-  /** Places in this process, those for taking over what others began included. */
-  get #room(): number {
-    return Math.ceil(this.#options.concurrency * 1.5);
+  #measure(): void {
+    const runs = [...this.#runs.values()];
+    this.#options.seeker.observe(runs.filter(({ sending }) => sending().isSending).length);
   }
 
-  #begin({ target, job, token }: Fetched): void {
+  #mayBegin(): boolean {
+    const runs = [...this.#runs.values()].map(({ sending }) => sending());
+    return this.#options.seeker.mayBegin({
+      held: this.#places.taken,
+      count: runs.filter(({ isSending }) => isSending).length,
+      bytesLeft: runs.reduce((sum, { bytesLeft }) => sum + bytesLeft, 0),
+    });
+  }
+
+  #begin({ served, job, token }: Fetched): void {
     const id = job.id ?? '';
     const previous = this.#runs.get(id);
     // After a freeze this very process may be given a job that an older run of it still holds.
     previous?.stop.abort(new FerryError('LOCK_LOST', 'superseded in this process'));
     const stop = new AbortController();
     if (this.#stopping.signal.aborted) stop.abort(this.#stopping.signal.reason);
-    const line = this.#newPlace(target, token);
+    const line = this.#places.open(served.target, token);
     const { redis, leaseMs, world } = this.#options;
     const lease = new Lease(job, {
       redis: redis.prompt,
-      toKey: (type) => target.worker.toKey(type),
-      lineKey: lineKey(target.name),
+      toKey: (type) => served.worker.toKey(type),
+      lineKey: lineKey(served.target),
       holdsPlace: () => line.isHeld,
       token,
       leaseMs,
@@ -210,33 +268,15 @@ export class Runner {
         if (this.#runs.get(id)?.stop === stop) this.#runs.delete(id);
         this.#wake();
       });
-    this.#runs.set(id, { stop, ended });
-  }
-
-  /** The place that was taken for a job, as its run holds it, gives it back and takes another. */
-  #newPlace(target: ServedTarget, token: string): RunPlace {
-    const { redis, leaseMs } = this.#options;
-    const takePool = (): BlockPool => {
-      this.#placesTaken += 1;
-      return this.#pools.pop() ?? this.#newPool();
-    };
-    return new RunPlace(takePool(), {
-      tryTake: async () => {
-        if (this.#placesTaken >= this.#room) return undefined;
-        return (await takePlace(redis.prompt, target, { token, leaseMs })) ? takePool() : undefined;
-      },
-      giveBack: (pool) => {
-        this.#placesTaken -= 1;
-        this.#pools.push(pool);
-        freePlace(redis.prompt, target.name, token).catch((error) => this.#onError(error));
-        this.#wake();
-      },
+    const expected = (job.data as JobData).request?.expectedBytes ?? 0;
+    const sending = (): ReturnType<ActiveRun['sending']> => ({
+      isSending: line.isHeld && lease.stage === 'transferring',
+      bytesLeft: line.isHeld ? (lease.bytesLeft ?? expected) : 0,
     });
-  }
-
-  /** Three blocks for each file that is sent at once: one written, one read, one hashed. */
-  #newPool(): BlockPool {
-    return new BlockPool(undefined, 3 * this.#options.world.settings.filesInParallel);
+    const { inFlight } = this.#options.admission;
+    const claim = (): Promise<boolean> =>
+      inFlight.claim(this.limitsOf(served.target), id, { bytes: expected, isBegun: true });
+    this.#runs.set(id, { stop, ended, sending, claim });
   }
 
   /** Connections complain once for each attempt; everything they say is said by the jobs, too. */

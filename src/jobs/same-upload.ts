@@ -18,7 +18,8 @@ export interface Holder {
 /** Same source in the same state, to the same place: the same upload. */
 export function sameUploadKey(request: UploadRequest): string {
   const { source, identity, target, catalog, name } = request;
-  const parts = [source, identity.size, identity.mtimeMs, target, catalog, name];
+  const state = [identity.size, identity.mtimeMs, ...(identity.etag ? [identity.etag] : [])];
+  const parts = [source, ...state, target, catalog, name];
   return createHash('sha256').update(JSON.stringify(parts)).digest('base64url');
 }
 

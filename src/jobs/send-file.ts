@@ -8,6 +8,7 @@ import { assertWithinBudget } from './budget.ts';
 import { nextRange, type Range } from './chunks.ts';
 import { readEntity } from './follow.ts';
 import type { OwnItem } from './job-data.ts';
+import { TRICKLE_BYTES, untilWindowTurn, windowClosed } from './limits/window-turn.ts';
 import { madeOf } from './server-manifest.ts';
 import { untilSteady } from './settle.ts';
 import type { Upload } from './upload-deps.ts';
@@ -70,11 +71,18 @@ async function sendRest(transfer: FileTransfer, first: WantedFile): Promise<void
   while (wanted) {
     const before: number = wanted.bytesTransferred;
     try {
+      // A pause of minutes between two trickles is no lack of progress.
+      if (await transfer.untilItsTurn()) patience.progressed();
       wanted = await transfer.step(wanted);
       if (wanted && wanted.bytesTransferred > before) patience.progressed();
     } catch (error) {
       transfer.troubled = true;
       const { code } = classify(error);
+      // Stopped by ourselves, for a trickle: nothing has failed.
+      if (code === 'WINDOW_CLOSED' && deps.window.phase() !== 'closed') {
+        wanted = await patience.repeat(() => transfer.untilSteady(), context.signal);
+        continue;
+      }
       // Of an empty file nothing can be missing: its only PUT was taken, and the reply was lost.
       if (code === 'OFFSET_MISMATCH' && transfer.isEmpty) return;
       if (code !== 'OFFSET_MISMATCH') deps.chunks.failed();
@@ -93,6 +101,7 @@ class FileTransfer {
   readonly #sending: Sending;
   readonly #watch: DigestWatch | undefined;
   #askedAt = performance.now();
+  #sentAt = performance.now();
 
   constructor(upload: Upload, sending: Sending, watch: DigestWatch | undefined) {
     this.upload = upload;
@@ -116,8 +125,10 @@ class FileTransfer {
     // Of an empty file no block ever passes by the watch.
     if (source.size === 0) await this.#decide();
 
+    const isTrickle = deps.window.phase() !== 'open';
     const holdBack = this.troubled || (this.#watch?.behindBytes ?? 0) > FAR_BEHIND_BYTES;
-    const range = nextRange(offset, { size: source.size, chunkBytes: deps.chunks.bytes, holdBack });
+    const chunkBytes = isTrickle ? TRICKLE_BYTES : deps.chunks.bytes;
+    const range = nextRange(offset, { size: source.size, chunkBytes, holdBack });
     if (range.end === source.size && holdBack) {
       const fresh = await this.#readyForLastByte(offset);
       if (fresh) return fresh;
@@ -134,6 +145,11 @@ class FileTransfer {
     await this.#saveDigests(range, ms);
     if (range.end === source.size) return undefined;
     return this.#keepAlive({ ...wanted, bytesTransferred: range.end });
+  }
+
+  /** @returns whether it has waited for its turn to trickle */
+  untilItsTurn(): Promise<boolean> {
+    return untilWindowTurn(this.upload, this.#sentAt);
   }
 
   /** What the server waits for once its counts have stopped growing. */
@@ -198,7 +214,8 @@ class FileTransfer {
       // What our own side threw comes wrapped by the HTTP client; and it is the cause of the rest.
       throw fault ?? error;
     }
-    const ms = performance.now() - startedAt;
+    this.#sentAt = performance.now();
+    const ms = this.#sentAt - startedAt;
     deps.chunks.sent(range.end - range.start, ms);
     return ms;
   }
@@ -214,6 +231,9 @@ class FileTransfer {
         for (let done = 0; done < block.length; ) {
           const piece = block.subarray(done, done + deps.throttle.pieceBytes());
           await deps.throttle.pass(piece.length, context.signal);
+          if (range.end - range.start > TRICKLE_BYTES && deps.window.phase() !== 'open') {
+            throw windowClosed(deps.window.closedForMs());
+          }
           at += piece.length;
           done += piece.length;
           if (at === source.size) await this.#decide();

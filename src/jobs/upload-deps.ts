@@ -3,8 +3,10 @@ import type { PackageOptions } from '../ovf/package.ts';
 import type { BlockPool } from '../source/blocks.ts';
 import type { CallContext } from '../vcd/api.ts';
 import type { VcdClient } from '../vcd/client.ts';
+import type { Receipt } from './batch/ledger.ts';
 import type { ChunkSizer } from './chunks.ts';
 import type { Checkpoint, UploadRequest } from './job-data.ts';
+import type { TransferWindow } from './limits/transfer-window.ts';
 import type { Owner } from './mark.ts';
 import type { Meter } from './meter.ts';
 import type { Patience } from './retry.ts';
@@ -33,6 +35,8 @@ export interface Throttle {
   /** Largest piece that should pass at once, bytes. */
   pieceBytes(): number;
   pass(bytes: number, signal: AbortSignal): Promise<void>;
+  /** Whether it has held bytes back of late: else the line is what limits. */
+  readonly isBinding: boolean;
 }
 
 /**
@@ -104,6 +108,9 @@ export interface UploadDeps {
   readonly storage: StorageShare;
   readonly chunks: ChunkSizer;
   readonly throttle: Throttle;
+  readonly window: TransferWindow;
+  /** Told how long an import took, where it was followed from its beginning. */
+  readonly onImported: (ms: number) => void;
   /** Throws LOCK_LOST when this process may no longer write to the target. */
   readonly assertOwned: () => void;
   readonly newPatience: () => Patience;
@@ -120,6 +127,8 @@ export interface UploadSettings {
   /** The same after a failure of this process's own request. */
   readonly resettleMs: number;
   readonly filesInParallel: number;
+  /** How often a transfer outside its window is sent something, so that it does not expire. */
+  readonly trickleEveryMs: number;
   /** First and longest pause between two looks at the server while it works. */
   readonly pollFirstMs: number;
   readonly pollLongestMs: number;
@@ -154,4 +163,6 @@ export interface UploadResult {
   readonly removedAt: string | null;
   /** What went wrong after the item was ready. */
   readonly warnings: readonly string[];
+  /** What it is made of; of what the server fetched or had already, nothing is known. */
+  readonly files?: Receipt['files'];
 }

@@ -81,6 +81,15 @@ async function withPlace<T>(use: (place: Place) => Promise<T>): Promise<T> {
 
 const dataOf = async (queue: Queue) => (await queue.getJob('job-a'))?.data as { at: number };
 
+const PROGRESS = {
+  stage: 'creating',
+  bytesSent: 3,
+  bytesTotal: 5,
+  bytesResent: 0,
+  bytesConfirmed: 2,
+  files: [],
+} as const;
+
 describe('a lease', () => {
   test('keeps the job for as long as it beats, whatever the stalled checker thinks', () =>
     withPlace(async ({ queue, worker, take, lease }) => {
@@ -99,11 +108,11 @@ describe('a lease', () => {
     withPlace(async ({ queue, take, lease }) => {
       const { job, token } = await take();
       const held = lease(job, token);
-      held.reportProgress(() => ({ stage: 'x' }));
+      held.reportProgress(() => PROGRESS);
       await held.save({ at: 7 });
       const seen = await queue.getJob('job-a');
       expect(seen?.data).toEqual({ at: 7 });
-      expect(seen?.progress).toEqual({ stage: 'x' });
+      expect(seen?.progress).toEqual(PROGRESS);
     }));
 
   test('that another holds is lost at the next beat, and can not overwrite what that one wrote', () =>

@@ -3,7 +3,7 @@ import { digest } from './packages.ts';
 import type { Place } from './place.ts';
 
 /** One item, ready, with the bytes of the source. */
-export function expectWhole({ simulator, members }: Place): void {
+export function expectWhole({ simulator, members }: Pick<Place, 'simulator' | 'members'>): void {
   const items = simulator.items();
   expect(items).toHaveLength(1);
   expect(items[0]).toMatchObject({ name: 'box', status: 8, description: '' });

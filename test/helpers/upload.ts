@@ -2,10 +2,11 @@ import { FerryError } from '../../src/errors.ts';
 import { ChunkSizer } from '../../src/jobs/chunks.ts';
 import { cleanUp, type ReadyItem } from '../../src/jobs/clean-up.ts';
 import { type Checkpoint, NO_CHECKPOINT, type UploadRequest } from '../../src/jobs/job-data.ts';
+import { createThrottle } from '../../src/jobs/limits/throttle.ts';
+import { type TransferWindow, transferWindow } from '../../src/jobs/limits/transfer-window.ts';
 import { Meter } from '../../src/jobs/meter.ts';
 import { Patience } from '../../src/jobs/retry.ts';
 import { runUpload } from '../../src/jobs/run-upload.ts';
-import { createThrottle } from '../../src/jobs/throttle.ts';
 import type { Upload, UploadResult, UploadSettings } from '../../src/jobs/upload-deps.ts';
 import { type LocatedImage, locateImage, openImage } from '../../src/ovf/image.ts';
 import { type Simulator, startSimulator } from '../../src/simulator/server.ts';
@@ -40,6 +41,7 @@ export interface UploadOptions
   readonly living?: readonly string[];
   readonly media?: boolean;
   readonly chunkBytes?: number;
+  readonly window?: TransferWindow;
   readonly filesInParallel?: number;
   readonly signal?: AbortSignal;
   readonly patienceMs?: number;
@@ -121,7 +123,7 @@ async function newUpload(
     meter: Meter;
   },
 ): Promise<Upload> {
-  const { kind, path, identity, defaultName } = options.pull
+  const { kind, path, identity, defaultName, expectedBytes } = options.pull
     ? pulled(source)
     : await locateImage(source, options.media);
   const { remembered, retried, vcd, meter } = parts;
@@ -143,10 +145,13 @@ async function newUpload(
       verify: options.verify ?? 'full',
       batch: null,
       keepFailed: options.keepFailed ?? false,
+      pool: null,
       leaseSeconds: options.leaseSeconds ?? null,
       metadata: options.metadata ?? [],
       pull: options.pull ?? false,
       identity,
+      expectedBytes,
+      deadline: null,
     },
     owner: { installation: 'abc123', jobId: options.jobId ?? 'lab-1' },
     shutdown: new AbortController().signal,
@@ -178,7 +183,10 @@ async function newUpload(
         },
       },
       chunks: new ChunkSizer(options.chunkBytes),
-      throttle: createThrottle(() => undefined),
+      throttle: createThrottle([]),
+      window:
+        options.window ?? transferWindow(() => ({ windows: undefined, atWindowEnd: 'finish' })),
+      onImported: () => undefined,
       assertOwned: options.assertOwned ?? (() => undefined),
       newPatience: () =>
         new Patience({
@@ -194,6 +202,7 @@ async function newUpload(
         pollLongestMs: 50,
         importFirstMs: 5,
         importLongestMs: 50,
+        trickleEveryMs: 50,
         ...options.pace,
       },
       log: QUIET,
@@ -204,7 +213,7 @@ async function newUpload(
 /** What a server fetches by itself is nothing that can be looked at here. */
 function pulled(url: string): LocatedImage {
   const identity: LocatedImage['identity'] = { size: 0, mtimeMs: 0, ctimeMs: 0, inode: 0 };
-  return { kind: 'ovf', path: url, defaultName: 'pulled', identity };
+  return { kind: 'ovf', path: url, defaultName: 'pulled', identity, expectedBytes: 0 };
 }
 
 /** A client each of whose calls may be the last: it was not made, or its reply never came. */

@@ -1,9 +1,9 @@
 import type { Redis } from 'ioredis';
-import { FerryError } from '../errors.ts';
-import type { BlockPool } from '../source/blocks.ts';
-import { lineKey } from './names.ts';
-import { pause } from './retry.ts';
-import type { LinePlace } from './upload-deps.ts';
+import { FerryError } from '../../errors.ts';
+import type { BlockPool } from '../../source/blocks.ts';
+import { lineKey } from '../names.ts';
+import { pause } from '../retry.ts';
+import type { LinePlace } from '../upload-deps.ts';
 
 /**
  * KEYS the line's places; ARGV the limit, who, for how many milliseconds. By the clock of Redis, which
@@ -33,6 +33,11 @@ export async function takePlace(
     redis.defineCommand('ferryTakePlace', { numberOfKeys: 1, lua: TAKE });
   }
   return (await own.ferryTakePlace(lineKey(name), concurrency, token, leaseMs)) === 1;
+}
+
+/** Places that are taken, over all workers. */
+export async function countPlaces(redis: Redis, target: string): Promise<number> {
+  return redis.zcard(lineKey(target));
 }
 
 export async function freePlace(redis: Redis, target: string, token: string): Promise<void> {

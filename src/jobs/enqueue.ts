@@ -1,0 +1,253 @@
+import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Job, JobsOptions } from 'bullmq';
+import type { Redis } from 'ioredis';
+import { Batches } from './batch/batches.ts';
+import { type JobData, newJobData, type UploadRequest } from './job-data.ts';
+import { type JobDetails, viewOf } from './job-view.ts';
+import type { JobViews } from './job-views.ts';
+import { Lanes, type Waiting } from './limits/lanes.ts';
+import { QUEUES_KEY, queueOf, WAKE_CHANNEL } from './names.ts';
+import type { QueueSet } from './queue-set.ts';
+import { claimPlaces, findHolders, type Holder, sameUploadKey } from './same-upload.ts';
+
+export interface EnqueueOptions {
+  /** 1 goes first. Uploads that have begun go before all that have not. */
+  readonly priority?: number | undefined;
+  readonly startAt?: Date | undefined;
+  /** Also what was uploaded already. */
+  readonly again?: boolean | undefined;
+  /** Which goes first among those of one priority; by default as they are listed. */
+  readonly order?: 'listed' | 'smallest' | 'largest' | undefined;
+}
+
+/** An upload to be enqueued; what it says itself goes before what is said for all. */
+export interface WantedUpload {
+  readonly request: UploadRequest;
+  readonly priority?: number | undefined;
+  readonly startAt?: Date | undefined;
+}
+
+interface Claim {
+  readonly wanted: WantedUpload;
+  readonly key: string;
+  readonly seen: Holder | undefined;
+  readonly id: string;
+}
+
+const DEFAULT_PRIORITY = 1_000;
+/** So many go to Redis at once, and are on its disk together. */
+const BULK = 500;
+/** A place that was taken, but whose job is not there yet, belongs to a command that is at it. */
+const CLAIM_GRACE_MS = 15_000;
+/** Completed jobs are forgotten after this; the ledger keeps what they did. Seconds. */
+const KEPT_COMPLETED_S = 7 * 86_400;
+/** No more completed jobs of a target than this, however young. */
+const KEPT_COMPLETED = 20_000;
+
+/** Puts jobs in, each upload once. */
+export class Enqueuer {
+  readonly #redis: Redis;
+  readonly #queues: QueueSet;
+  readonly #views: JobViews;
+  readonly #batches: Batches;
+  readonly #lanes: Lanes;
+
+  constructor(redis: Redis, { queues, views }: { queues: QueueSet; views: JobViews }) {
+    this.#redis = redis;
+    this.#queues = queues;
+    this.#views = views;
+    this.#batches = new Batches(redis);
+    this.#lanes = new Lanes(redis);
+  }
+
+  /** Enqueues what is not queued, running or done already. One view for each upload, in order. */
+  async enqueue(uploads: readonly WantedUpload[], options: EnqueueOptions): Promise<JobDetails[]> {
+    const views = new Map<WantedUpload, JobDetails>();
+    const sorted = inOrder(uploads, options.order);
+    for (let i = 0; i < sorted.length; i += BULK) {
+      await this.#enqueueSome(sorted.slice(i, i + BULK), { options, views });
+    }
+    await this.#redis.publish(WAKE_CHANNEL, 'enqueued');
+    return uploads.map((wanted) => views.get(wanted) as JobDetails);
+  }
+
+  async #enqueueSome(
+    uploads: readonly WantedUpload[],
+    { options, views }: { options: EnqueueOptions; views: Map<WantedUpload, JobDetails> },
+  ): Promise<void> {
+    let open = [...uploads];
+    while (open.length > 0) {
+      const keys = open.map(({ request }) => sameUploadKey(request));
+      const holders = await findHolders(this.#redis, keys);
+      const standing = await this.standing(holders, options);
+      const claims: Claim[] = [];
+      for (const [i, wanted] of open.entries()) {
+        const there = standing[i];
+        if (there) views.set(wanted, { ...there, existing: true });
+        else {
+          const id = newId(queueOfRequest(wanted.request));
+          claims.push({ wanted, key: keys[i] ?? '', seen: holders[i], id });
+        }
+      }
+      const winners = await claimPlaces(this.#redis, claims);
+      const won = claims.filter(({ id }, i) => winners[i]?.id === id);
+      await this.#joinNew(won);
+      for (const { wanted, view } of await this.#add(await this.#stillOurs(won), options)) {
+        views.set(wanted, view);
+      }
+      open = claims.filter(({ wanted }) => !views.has(wanted)).map(({ wanted }) => wanted);
+    }
+    await this.#joinExisting(uploads, views);
+  }
+
+  /** The jobs that stand for uploads, unless they are over and others may take their places. */
+  async standing(
+    holders: readonly (Holder | undefined)[],
+    { again }: Pick<EnqueueOptions, 'again'>,
+  ): Promise<(JobDetails | undefined)[]> {
+    for (;;) {
+      const views = await this.#views.findMany(holders.map((holder) => holder?.id ?? ''));
+      const now = Date.now();
+      const isAwaited = holders.some(
+        (holder, i) => holder && !views[i] && now - holder.since <= CLAIM_GRACE_MS,
+      );
+      if (!isAwaited) {
+        return views.map((view) => {
+          const over = view?.state === 'failed' || (again && view?.state === 'completed');
+          return over ? undefined : view;
+        });
+      }
+      await sleep(50);
+    }
+  }
+
+  /**
+   * A process that was frozen since it took its places may have lost them to another: whoever adds jobs
+   * without asking again would make them twice. Between this question and the adding lies no wait.
+   */
+  async #stillOurs(won: readonly Claim[]): Promise<Claim[]> {
+    const holders = await findHolders(
+      this.#redis,
+      won.map(({ key }) => key),
+    );
+    const lost = won.filter(({ id }, i) => holders[i]?.id !== id);
+    await this.#batches.leave(lost.map(({ id }) => id));
+    return won.filter((claim) => !lost.includes(claim));
+  }
+
+  async #add(
+    claims: readonly Claim[],
+    options: EnqueueOptions,
+  ): Promise<{ wanted: WantedUpload; view: JobDetails }[]> {
+    const added: { wanted: WantedUpload; view: JobDetails }[] = [];
+    for (const [queue, some] of groupBy(claims, ({ wanted }) => queueOfRequest(wanted.request))) {
+      await this.#redis.sadd(QUEUES_KEY, queue);
+      const made = await this.#queues.of(queue).addBulk(
+        some.map(({ wanted, id }) => {
+          const startAt = wanted.startAt ?? options.startAt;
+          return {
+            name: wanted.request.name,
+            data: newJobData(wanted.request, startAt?.getTime()),
+            opts: { ...jobOptions(wanted, options), jobId: id },
+          };
+        }),
+      );
+      // Afterwards: what stands in a lane and is in no queue is taken out again.
+      for (const [at, jobs] of groupBy(made, dueAt)) {
+        await this.#lanes.lineUp(queue, jobs.map(toWaiting), at);
+      }
+      for (const [i, job] of made.entries()) {
+        const wanted = some[i]?.wanted;
+        const state = job.opts.delay ? 'delayed' : 'waiting';
+        if (wanted) added.push({ wanted, view: viewOf(job, state) });
+      }
+    }
+    return added;
+  }
+
+  async #joinNew(claims: readonly Claim[]): Promise<void> {
+    // What failed is replaced in its own batch, and still counts in others.
+    for (const [batch, some] of groupBy(claims, ({ wanted }) => wanted.request.batch ?? '')) {
+      await this.#batches.leave(
+        some.flatMap(({ seen }) => seen?.id ?? []),
+        batch,
+      );
+    }
+    await this.#join(claims.map(({ wanted, id }) => ({ wanted, id })));
+  }
+
+  /** What was there before the command belongs to its batch as well. */
+  async #joinExisting(
+    uploads: readonly WantedUpload[],
+    views: ReadonlyMap<WantedUpload, JobDetails>,
+  ): Promise<void> {
+    const existing = uploads.filter(
+      (wanted) => wanted.request.batch !== null && views.get(wanted)?.existing,
+    );
+    await this.#join(existing.map((wanted) => ({ wanted, id: views.get(wanted)?.id ?? '' })));
+  }
+
+  async #join(jobs: readonly { wanted: WantedUpload; id: string }[]): Promise<void> {
+    for (const [batch, some] of groupBy(jobs, ({ wanted }) => wanted.request.batch ?? '')) {
+      const members = some.map(({ id, wanted }) => ({ id, bytes: wanted.request.expectedBytes }));
+      await this.#batches.join(batch, members, deadlineOf(some.map(({ wanted }) => wanted)));
+    }
+  }
+}
+
+function toWaiting({ id = '', data, opts }: Job<JobData>): Waiting {
+  return { id, batch: data.request.batch, priority: opts.priority ?? DEFAULT_PRIORITY };
+}
+
+/** Milliseconds since the epoch; undefined for now. */
+function dueAt({ opts, timestamp }: Job<JobData>): number | undefined {
+  return opts.delay ? timestamp + opts.delay : undefined;
+}
+
+function jobOptions(wanted: WantedUpload, options: EnqueueOptions): JobsOptions {
+  const startAt = wanted.startAt ?? options.startAt;
+  const delay = startAt ? Math.max(0, startAt.getTime() - Date.now()) : 0;
+  return {
+    priority: wanted.priority ?? options.priority ?? DEFAULT_PRIORITY,
+    ...(delay > 0 ? { delay } : {}),
+    attempts: 1, // whether a run is repeated is decided by its outcome, not by a count
+    removeOnComplete: { age: KEPT_COMPLETED_S, count: KEPT_COMPLETED },
+  };
+}
+
+function inOrder(
+  uploads: readonly WantedUpload[],
+  order: EnqueueOptions['order'] = 'listed',
+): readonly WantedUpload[] {
+  if (order === 'listed') return uploads;
+  const sign = order === 'smallest' ? 1 : -1;
+  return [...uploads].sort(
+    (a, b) => sign * (a.request.expectedBytes - b.request.expectedBytes), // a stable sort
+  );
+}
+
+/** A batch is to be there when the last of its uploads is. */
+function deadlineOf(uploads: readonly WantedUpload[]): number | null {
+  const deadlines = uploads.flatMap(({ request: { deadline } }) => deadline ?? []);
+  return deadlines.length === 0 ? null : Math.max(...deadlines);
+}
+
+function queueOfRequest({ target, pool }: UploadRequest): string {
+  return queueOf(target, pool);
+}
+
+function newId(queue: string): string {
+  return `${queue}-${randomBytes(8).toString('hex')}`;
+}
+
+function groupBy<T, K>(all: readonly T[], keyOf: (one: T) => K): Map<K, T[]> {
+  const groups = new Map<K, T[]>();
+  for (const one of all) {
+    const key = keyOf(one);
+    const group = groups.get(key);
+    if (group) group.push(one);
+    else groups.set(key, [one]);
+  }
+  return groups;
+}
