@@ -1,0 +1,107 @@
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import type { RunObserver } from '../jobs/outcome.ts';
+
+/** What the queues hold at the moment at which somebody asks. */
+export interface QueueFigures {
+  readonly target: string;
+  readonly jobs: Readonly<Record<string, number>>;
+  /** Seconds since the job that waits longest was enqueued; undefined where none waits. */
+  readonly oldestWaitingSeconds: number | undefined;
+  /** Bytes per second of late; undefined where nothing was sent. */
+  readonly rate: number | undefined;
+  /** Why its jobs are kept back; undefined where they are not. */
+  readonly brake: string | undefined;
+}
+
+export interface Metrics {
+  readonly observer: RunObserver;
+  /** Bytes have been handed to the socket. */
+  sent(target: string, bytes: number): void;
+  imported(target: string, ms: number): void;
+  /** In the text format of Prometheus. */
+  text(): Promise<string>;
+  readonly contentType: string;
+}
+
+/** Seconds: images take from moments to days. */
+const DURATIONS = [1, 5, 15, 60, 300, 900, 3_600, 14_400, 43_200, 86_400, 259_200];
+
+/**
+ * Figures of one process, and of the queues that it can see.
+ *
+ * @param running uploads under way in this process
+ */
+export function createMetrics(
+  queues: () => Promise<readonly QueueFigures[]>,
+  running: () => number,
+): Metrics {
+  const registry = new Registry();
+  const registers = [registry];
+  collectDefaultMetrics({ register: registry });
+  const counter = (name: string, help: string, ...labelNames: string[]): Counter =>
+    new Counter({ name: `ovaferry_${name}`, help, labelNames, registers });
+  const histogram = (name: string, help: string): Histogram =>
+    new Histogram({
+      ...{ name: `ovaferry_${name}`, help, labelNames: ['target'], registers },
+      buckets: DURATIONS,
+    });
+  const sent = counter('bytes_sent_total', 'Bytes handed to the network', 'target');
+  const resent = counter('bytes_resent_total', 'Bytes sent that the server did not keep', 'target');
+  const uploads = counter('uploads_total', 'Uploads that ended', 'target', 'outcome');
+  const runs = counter('attempts_total', 'Runs of jobs that ended by themselves', 'target');
+  const errors = counter(
+    'errors_total',
+    'Failures, those that are tried again too',
+    'target',
+    'code',
+  );
+  const durations = histogram('upload_duration_seconds', 'From the first run to the end');
+  const imports = histogram(
+    'import_duration_seconds',
+    "From the last byte to the item's being ready",
+  );
+  const gauge = (name: string, help: string, ...labelNames: string[]): Gauge =>
+    new Gauge({ name: `ovaferry_${name}`, help, labelNames, registers });
+  const jobs = gauge('jobs', 'Jobs in the queues', 'target', 'state');
+  const oldest = gauge('oldest_waiting_seconds', 'Age of the job that waits longest', 'target');
+  const rates = gauge('rate_bytes_per_second', 'Rate of late, over all workers', 'target');
+  const brakes = gauge('braked', '1 while jobs are kept back', 'target', 'code');
+  new Gauge({
+    name: 'ovaferry_running_uploads',
+    help: 'Uploads under way in this process',
+    registers,
+    collect() {
+      this.set(running());
+    },
+  });
+  return {
+    observer: {
+      ended({ target, outcome, code, ms, bytesResent }) {
+        uploads.inc({ target, outcome });
+        runs.inc({ target });
+        durations.observe({ target }, ms / 1_000);
+        resent.inc({ target }, bytesResent);
+        if (code) errors.inc({ target, code });
+      },
+      postponed({ target, code }) {
+        runs.inc({ target });
+        errors.inc({ target, code });
+      },
+    },
+    sent: (target, bytes) => sent.inc({ target }, bytes),
+    imported: (target, ms) => imports.observe({ target }, ms / 1_000),
+    async text() {
+      for (const figure of [jobs, oldest, rates, brakes]) figure.reset();
+      for (const figures of await queues()) {
+        const { target, oldestWaitingSeconds, rate, brake } = figures;
+        for (const [state, count] of Object.entries(figures.jobs))
+          jobs.set({ target, state }, count);
+        oldest.set({ target }, oldestWaitingSeconds ?? 0);
+        rates.set({ target }, rate ?? 0);
+        if (brake !== undefined) brakes.set({ target, code: brake }, 1);
+      }
+      return registry.metrics();
+    },
+    contentType: registry.contentType,
+  };
+}
