@@ -31,6 +31,9 @@ interface SimulateOptions extends GlobalOptions {
   readonly importTime: string;
   readonly linkDelay: string;
   readonly cancelTime: string;
+  readonly host?: string;
+  readonly publicUrl?: string;
+  readonly password?: string;
   readonly tlsCert?: string;
   readonly tlsKey?: string;
 }
@@ -48,6 +51,7 @@ export async function simulate(_args: string[], options: SimulateOptions): Promi
   }
   const simulator = await startSimulator({
     port: options.port,
+    ...definedOf(options),
     store: options.store,
     ...servedOf(options),
     legacyLogin: options.legacyLogin,
@@ -72,6 +76,18 @@ export async function simulate(_args: string[], options: SimulateOptions): Promi
   await untilAborted(interrupt.signal);
   await simulator.close();
   return 0;
+}
+
+function definedOf({
+  host,
+  publicUrl,
+  password,
+}: SimulateOptions): Pick<SimulatorOptions, 'host' | 'publicUrl' | 'password'> {
+  return {
+    ...(host === undefined ? {} : { host }),
+    ...(publicUrl === undefined ? {} : { publicUrl: publicUrl.replace(/\/+$/, '') }),
+    ...(password === undefined ? {} : { password }),
+  };
 }
 
 function servedOf({ release, api }: SimulateOptions): Pick<SimulatorOptions, 'release' | 'api'> {

@@ -54,7 +54,7 @@ export const ROUTES: readonly Route[] = [
   ...taskRoutes,
 ];
 
-/** Starts a vCD on this machine's loopback. */
+/** Starts a vCD, on this machine's loopback unless another address is named. */
 export async function startSimulator(options: SimulatorOptions = {}): Promise<Simulator> {
   const world = new World(options);
   const listener = (request: IncomingMessage, response: ServerResponse): void => {
@@ -64,14 +64,15 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
   // Uploads take hours: no limit on the time of a request.
   server.requestTimeout = 0;
   server.keepAliveTimeout = 60_000;
-  await listen(server, options.port ?? 0);
+  const { host = '127.0.0.1' } = options;
+  await listen(server, options.port ?? 0, host);
   const stop = async (): Promise<void> => {
     const closed = new Promise((resolve) => server.close(resolve));
     server.closeAllConnections();
     await closed;
   };
   const { port } = server.address() as AddressInfo;
-  world.base = `${options.tls ? 'https' : 'http'}://127.0.0.1:${port}`;
+  world.base = options.publicUrl ?? `${options.tls ? 'https' : 'http'}://127.0.0.1:${port}`;
   return {
     url: world.base,
     org: 'acme',
@@ -85,7 +86,7 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
       await stop();
       world.sessions.expireAll();
       await new Promise((resolve) => setTimeout(resolve, downMs));
-      await listen(server, port);
+      await listen(server, port, host);
     },
     async close() {
       await stop();
@@ -94,10 +95,10 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
   };
 }
 
-function listen(server: Server, port: number): Promise<void> {
+function listen(server: Server, port: number, host: string): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', reject);
-    server.listen(port, '127.0.0.1', () => {
+    server.listen(port, host, () => {
       server.off('error', reject);
       resolve();
     });

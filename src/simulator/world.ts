@@ -41,6 +41,9 @@ export interface SimulatorOptions {
   readonly sessionIdleMs?: number;
   readonly sessionAbsoluteMs?: number;
   readonly password?: string;
+  /** Where it listens, and how clients call it. */
+  readonly host?: string;
+  readonly publicUrl?: string;
   readonly tls?: { readonly key: string; readonly cert: string };
   /** Public address of transfers, if that is another than the API's. */
   readonly transferUrl?: string;
