@@ -4,7 +4,8 @@ import { freeOf, holderAmong, visibleProfiles } from './jobs/choose-storage.ts';
 import { addHrefOf } from './jobs/claim-item.ts';
 import type { JobError, UploadRequest } from './jobs/job-data.ts';
 import { toJobError } from './jobs/job-error.ts';
-import { toRequests, type UploadOrder } from './orders.ts';
+import type { JobDetails, JobState } from './jobs/job-view.ts';
+import { toUploads, type UploadOrder } from './orders.ts';
 import { bytesOf, openImage } from './ovf/image.ts';
 import { createClient } from './targets.ts';
 import type { CallContext } from './vcd/api.ts';
@@ -19,6 +20,8 @@ export interface Plan
   readonly bytes: number | null;
   /** When vCD would remove the item by itself if it arrived now; null for never, and where nobody knows. */
   readonly removedAt: string | null;
+  /** The job that stands for it already: nothing would be added. */
+  readonly existing: { readonly id: string; readonly state: JobState } | null;
   readonly warnings: readonly string[];
   readonly problems: readonly JobError[];
 }
@@ -26,22 +29,35 @@ export interface Plan
 /**
  * Opens every package and asks every target, and changes nothing.
  *
+ * @param standing jobs that stand for the orders already, in their order
+ *
  * @throws FerryError SOURCE_NOT_FOUND, TARGET_UNKNOWN, USAGE, as `enqueue` does
  */
 export async function planUploads(
   config: Config,
   orders: readonly UploadOrder[],
-  signal: AbortSignal,
+  { signal, standing }: { signal: AbortSignal; standing: readonly (JobDetails | undefined)[] },
 ): Promise<Plan[]> {
-  const requests = await toRequests(orders, config.targets);
+  const uploads = await toUploads(orders, config.targets);
   const targets = new TargetLooks(config, { signal, requestId: 'ovaferry-dry-run' });
   try {
     const plans: Plan[] = [];
-    for (const request of requests) plans.push(await plan(request, targets));
+    for (const [i, { request }] of uploads.entries()) {
+      const existing = standing[i];
+      plans.push(existing ? planOfExisting(request, existing) : await plan(request, targets));
+    }
     return plans;
   } finally {
     targets.close();
   }
+}
+
+function planOfExisting(request: UploadRequest, { id, state, bytesTotal }: JobDetails): Plan {
+  const { kind, source, target, catalog, name } = request;
+  return {
+    ...{ kind, source, target, catalog, name, bytes: bytesTotal, removedAt: null },
+    ...{ existing: { id, state }, warnings: [], problems: [] },
+  };
 }
 
 async function plan(request: UploadRequest, targets: TargetLooks): Promise<Plan> {
@@ -62,6 +78,7 @@ async function plan(request: UploadRequest, targets: TargetLooks): Promise<Plan>
   return {
     ...{ kind, source, target, catalog, name, bytes },
     removedAt: taken?.removedAt ?? null,
+    existing: null,
     warnings: [...(image?.warnings ?? []), ...(taken?.warnings ?? [])],
     problems,
   };

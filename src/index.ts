@@ -1,25 +1,39 @@
 import type { Redis } from 'ioredis';
 import { type Config, loadConfig } from './config/load.ts';
 import { FerryError } from './errors.ts';
+import type { Receipt } from './jobs/batch/ledger.ts';
+import type { BatchState } from './jobs/batch/overview.ts';
 import type { Brake } from './jobs/brakes.ts';
+import type { EnqueueOptions } from './jobs/enqueue.ts';
 import type { JanitorDeps, Leftover } from './jobs/janitor.ts';
 import type { JobDetails, JobState, JobView } from './jobs/job-view.ts';
 import { INSTALLATION_KEY } from './jobs/names.ts';
-import { type Counts, type EnqueueOptions, UploadQueues } from './jobs/queue.ts';
+import { type Counts, UploadQueues } from './jobs/queue.ts';
 import { QueueSet } from './jobs/queue-set.ts';
 import { Reservations } from './jobs/reservations.ts';
-import { findTarget, splitPlace, toRequests, type UploadOrder } from './orders.ts';
+import { findTarget, splitPlace, toUploads, type UploadOrder } from './orders.ts';
 import { asked } from './redis/asked.ts';
-import { connectPromptly, type RedisAddress, untilReady } from './redis/connect.ts';
+import { connectPromptly, isRedisAddress, type RedisAddress, untilReady } from './redis/connect.ts';
 import { startEmbedded } from './redis/embedded.ts';
 
 export { FerryError } from './errors.ts';
-export type { Brake, Counts, EnqueueOptions, JobDetails, JobState, JobView, Leftover, UploadOrder };
+export type {
+  BatchState,
+  Brake,
+  Counts,
+  EnqueueOptions,
+  JobDetails,
+  JobState,
+  JobView,
+  Leftover,
+  Receipt,
+  UploadOrder,
+};
 
 export interface FerryOptions {
   /** A configuration file; by default the one that the commands would find. */
   readonly config?: string | undefined;
-  /** A `redis://` address, in place of the configured one. */
+  /** An address of Redis, in place of the configured one. */
   readonly redis?: string | undefined;
 }
 
@@ -32,8 +46,19 @@ export interface Ferry {
    * @throws FerryError SOURCE_NOT_FOUND, TARGET_UNKNOWN, USAGE; then nothing was enqueued
    */
   enqueue(orders: readonly UploadOrder[], options?: EnqueueOptions): Promise<JobDetails[]>;
+  /**
+   * What `enqueue` would find there already, in the order of `orders`; undefined for what it would add.
+   *
+   * @throws FerryError as `enqueue`
+   */
+  standing(
+    orders: readonly UploadOrder[],
+    options?: EnqueueOptions,
+  ): Promise<(JobDetails | undefined)[]>;
   /** @throws FerryError JOB_NOT_FOUND */
   get(id: string): Promise<JobDetails>;
+  /** In the order of the ids. @throws FerryError JOB_NOT_FOUND */
+  getMany(ids: readonly string[]): Promise<JobDetails[]>;
   /** Newest first. */
   list(query: {
     targets?: readonly string[] | undefined;
@@ -41,6 +66,14 @@ export interface Ferry {
     limit: number;
   }): Promise<JobDetails[]>;
   counts(targets?: readonly string[]): Promise<Counts>;
+  /** All batches as wholes, newest first. */
+  batches(): Promise<BatchState[]>;
+  /** A batch as a whole, with what is to be expected of it. @throws FerryError BATCH_NOT_FOUND */
+  batch(name: string): Promise<BatchState>;
+  /** All jobs of a batch, those that are not done first; none if there is no such batch. */
+  jobsOfBatch(name: string): Promise<JobDetails[]>;
+  /** What is known for good of uploads that have arrived, in the order of the ids; else undefined. */
+  receipts(ids: readonly string[]): Promise<(Receipt | undefined)[]>;
   retry(ids: readonly string[]): Promise<JobDetails[]>;
   /** Returns as soon as the wish is stored; the jobs end as `failed` with `CANCELLED`. */
   requestCancel(ids: readonly string[]): Promise<void>;
@@ -66,8 +99,8 @@ export interface Ferry {
     leftovers: readonly Leftover[],
     signal?: AbortSignal,
   ): Promise<void>;
-  /** True while some worker takes the target's jobs. */
-  isServed(target: string): Promise<boolean>;
+  /** True while some worker takes the target's jobs, or those of a pool. */
+  isServed(target: string, pool?: string): Promise<boolean>;
   close(): Promise<void>;
 }
 
@@ -89,8 +122,12 @@ export async function openFerry(config: Config): Promise<Ferry> {
   const queues = new UploadQueues(redis);
   return {
     async enqueue(orders, enqueueOptions) {
-      const requests = await toRequests(orders, config.targets);
-      return asked(() => queues.enqueue(requests, enqueueOptions));
+      const uploads = await toUploads(orders, config.targets);
+      return asked(() => queues.enqueue(uploads, enqueueOptions));
+    },
+    async standing(orders, enqueueOptions) {
+      const uploads = await toUploads(orders, config.targets);
+      return asked(() => queues.standing(uploads, enqueueOptions));
     },
     brakes: () => asked(() => queues.brakes()),
     async resume(target) {
@@ -118,11 +155,22 @@ export async function openFerry(config: Config): Promise<Ferry> {
       }
     },
     get: (id) => asked(() => queues.get(id)),
+    getMany: (ids) => asked(() => queues.getMany(ids)),
     list: (query) => asked(() => queues.list(query)),
+    async batches() {
+      const limits = await config.limits();
+      return asked(() => queues.batches(limits));
+    },
+    async batch(name) {
+      const limits = await config.limits();
+      return asked(() => queues.batch(name, limits));
+    },
+    jobsOfBatch: (name) => asked(() => queues.jobsOfBatch(name)),
+    receipts: (ids) => asked(() => queues.receipts(ids)),
     counts: (targets) => asked(() => queues.counts(targets)),
     retry: (ids) => asked(() => queues.retry(ids)),
     requestCancel: (ids) => asked(() => queues.requestCancel(ids)),
-    isServed: (target) => asked(() => queues.isServed(target)),
+    isServed: (target, pool) => asked(() => queues.isServed(target, pool)),
     async close() {
       await queues.close();
       redis.disconnect();
@@ -159,8 +207,14 @@ export async function redisOf(
 ): Promise<{ address: RedisAddress; release: () => void }> {
   const url = config.redisUrl();
   if (url === undefined) return startEmbedded(config.dataDir);
-  if (!/^rediss?:\/\//.test(url) || !URL.canParse(url)) {
-    throw new FerryError('CONFIG_INVALID', '`redis` is not a redis:// or rediss:// address');
+  if (!isRedisAddress(url)) {
+    throw new FerryError(
+      'CONFIG_INVALID',
+      '`redis` is not an address like redis://[user:password@]host[:port][/db]',
+      {
+        hint: 'Also rediss://, redis-sentinel://HOST,…/NAME, redis-cluster://HOST,…; in a password @ is written %40, % is %25; nothing may follow a ?.',
+      },
+    );
   }
   return { address: { url }, release: () => undefined };
 }

@@ -1,14 +1,17 @@
-import { basename, resolve } from 'node:path';
+import { basename } from 'node:path';
 import type { TargetConfig } from './config/load.ts';
-import { FerryError } from './errors.ts';
+import { classify, FerryError } from './errors.ts';
+import type { WantedUpload } from './jobs/enqueue.ts';
 import type { UploadRequest } from './jobs/job-data.ts';
-import { defaultName, locateImage } from './ovf/image.ts';
-import { identityOfFile } from './source/local-file.ts';
+import { locateOrder } from './locate-order.ts';
 import type { MetadataEntry } from './vcd/metadata.ts';
 
 /** One upload as a user asks for it. */
 export interface UploadOrder {
-  /** An .ova, an .ovf, a folder holding one, an .iso; any file with `media`; an address with `serverPull`. */
+  /**
+   * An .ova, an .ovf, a folder holding one, an .iso; any file with `media`. A path, or the http(s)
+   * address of a file on a server that serves it by ranges.
+   */
   readonly source: string;
   /** `TARGET` or `TARGET/CATALOG`. */
   readonly to: string;
@@ -31,6 +34,16 @@ export interface UploadOrder {
   readonly ifExists?: 'fail' | 'skip' | 'replace' | undefined;
   /** Leave on the server what failed for good, so that `retry` goes on with it. */
   readonly keepFailed?: boolean | undefined;
+  /** Only workers of this pool can see the source. */
+  readonly pool?: string | undefined;
+  /** 1 goes first; by default what is said for all orders. */
+  readonly priority?: number | undefined;
+  /** Not before; by default what is said for all orders. */
+  readonly startAt?: Date | undefined;
+  /** When it should have arrived. It is uploaded all the same; who asks is told that it is late. */
+  readonly deadline?: Date | undefined;
+  /** Where it was written down, for messages: a manifest's line. */
+  readonly origin?: string | undefined;
 }
 
 /**
@@ -41,94 +54,133 @@ export interface UploadOrder {
  *
  * @throws FerryError SOURCE_NOT_FOUND, TARGET_UNKNOWN, USAGE
  */
-export async function toRequests(
+export async function toUploads(
   orders: readonly UploadOrder[],
   targets: ReadonlyMap<string, TargetConfig>,
-): Promise<UploadRequest[]> {
-  const requests: UploadRequest[] = [];
+): Promise<WantedUpload[]> {
+  const uploads: WantedUpload[] = [];
+  const faults: Fault[] = [];
   const taken = new Map<string, string>();
-  for (const order of orders) {
-    const { target, catalog } = placeOf(order.to, targets);
-    const source = order.serverPull ? order.source : resolve(order.source);
-    const located = order.serverPull
-      ? locateByPull(source)
-      : await locate(source, order.media ?? false);
-    assertFits(order, located.kind);
-    const name = (order.name ?? located.defaultName).trim();
-    checkName(name, source);
-    const place = JSON.stringify([target, catalog, name]);
-    const other = taken.get(place);
-    if (other !== undefined) {
-      throw new FerryError(
-        'USAGE',
-        `${other} and ${source} would both be called ${name} in ${catalog}`,
-        {
-          hint: 'Give one of them another name with --name.',
-        },
-      );
+  for (let i = 0; i < orders.length; i += AT_ONCE) {
+    const some = orders.slice(i, i + AT_ONCE);
+    const looks = await Promise.allSettled(some.map((order) => toUpload(order, targets)));
+    for (const [n, look] of looks.entries()) {
+      const { origin } = some[n] ?? {};
+      if (look.status === 'rejected') faults.push({ origin, error: classify(look.reason) });
+      else {
+        uploads.push(look.value);
+        const clash = findClash(look.value.request, taken);
+        if (clash) faults.push({ origin, error: clash });
+      }
     }
-    taken.set(place, source);
-    const metadata = metadataOf(order);
-    assertShort(order, metadata);
-    requests.push({
-      kind: located.kind,
-      source,
-      path: located.path,
-      target,
-      catalog,
-      name,
-      description: order.description ?? '',
-      ifExists: order.ifExists ?? 'fail',
-      storageProfile: order.storageProfile ?? null,
-      leaseSeconds: order.leaseSeconds ?? null,
-      metadata,
-      pull: order.serverPull ?? false,
-      verify: order.verify ?? 'full',
-      batch: order.batch ?? null,
-      keepFailed: order.keepFailed ?? false,
-      identity: { size: located.identity.size, mtimeMs: located.identity.mtimeMs },
-    });
   }
-  return requests;
+  if (faults.length > 0) throw oneFault(faults);
+  return uploads;
 }
 
-type Located = Awaited<ReturnType<typeof locateImage>>;
+interface Fault {
+  readonly origin: string | undefined;
+  readonly error: FerryError;
+}
 
-/** @throws FerryError USAGE for what a server can't fetch, and for what may not stand in a queue */
-function locateByPull(source: string): Located {
-  const url = URL.canParse(source) ? new URL(source) : undefined;
-  const refuse = (why: string): never => {
-    throw new FerryError('USAGE', `${url ? url.host + url.pathname : source}: ${why}`);
+const SHOWN_FAULTS = 50;
+
+/** What was written down in a manifest is told with its line, all of it at once. */
+function oneFault(faults: readonly Fault[]): FerryError {
+  const [{ error } = { error: new FerryError('INTERNAL', 'no fault') }] = faults;
+  if (faults.every((fault) => fault.origin === undefined)) return error;
+  const lines = faults.map(
+    (fault) => `${fault.origin === undefined ? '' : `${fault.origin}: `}${fault.error.message}`,
+  );
+  const more = lines.length > SHOWN_FAULTS ? `\nand ${lines.length - SHOWN_FAULTS} more` : '';
+  const { code, hint, facts } = error;
+  return new FerryError(code, `${lines.slice(0, SHOWN_FAULTS).join('\n')}${more}`, { hint, facts });
+}
+
+function findClash(
+  { target, catalog, name, source }: UploadRequest,
+  taken: Map<string, string>,
+): FerryError | undefined {
+  const place = JSON.stringify([target, catalog, name]);
+  const other = taken.get(place);
+  taken.set(place, source);
+  if (other === undefined) return undefined;
+  return new FerryError(
+    'USAGE',
+    `${other} and ${source} would both be called ${name} in ${catalog}`,
+    { hint: 'Give one of them another name with --name.' },
+  );
+}
+
+/** Sources that are looked at at once. */
+const AT_ONCE = 64;
+const LOWEST_PRIORITY = 2_000_000;
+
+async function toUpload(
+  order: UploadOrder,
+  targets: ReadonlyMap<string, TargetConfig>,
+): Promise<WantedUpload> {
+  const { target, catalog } = placeOf(order.to, targets);
+  const located = await locateOrder(order);
+  const { source } = located;
+  assertFits(order, located.kind);
+  const { priority, startAt, pool } = order;
+  if (pool !== undefined) assertPoolName(pool);
+  if (priority !== undefined && !(priority >= 1 && priority <= LOWEST_PRIORITY)) {
+    throw new FerryError('USAGE', `a priority is a number from 1 to ${LOWEST_PRIORITY}`);
+  }
+  const name = (order.name ?? located.defaultName).trim();
+  checkName(name, source);
+  const metadata = metadataOf(order);
+  assertShort(order, metadata);
+  const request: UploadRequest = {
+    kind: located.kind,
+    source,
+    path: located.path,
+    target,
+    catalog,
+    name,
+    description: order.description ?? '',
+    ifExists: order.ifExists ?? 'fail',
+    storageProfile: order.storageProfile ?? null,
+    leaseSeconds: order.leaseSeconds ?? null,
+    metadata,
+    pull: order.serverPull ?? false,
+    verify: order.verify ?? 'full',
+    batch: batchOf(order),
+    keepFailed: order.keepFailed ?? false,
+    pool: order.pool ?? null,
+    identity: located.identity,
+    expectedBytes: located.expectedBytes,
+    deadline: order.deadline?.getTime() ?? null,
   };
-  if (!url || !/^https?:$/.test(url.protocol)) return refuse('expected an http(s):// address');
-  if (url.username !== '' || url.password !== '') {
-    return refuse('an address with a password would be seen by everybody who sees the queue');
-  }
-  if (url.search !== '' || url.hash !== '') {
-    return refuse('what stands after the path would be seen by everybody who sees the queue');
-  }
-  if (/\.ova$/i.test(url.pathname)) {
-    return refuse('a server fetches the descriptor of an unpacked package (.ovf), and no .ova');
-  }
-  const path = decoded(url.pathname);
-  // How it is there, nobody here can tell.
-  const identity = { size: 0, mtimeMs: 0, ctimeMs: 0, inode: 0 };
-  return { kind: 'ovf', path: source, defaultName: defaultName(path), identity };
+  return { request, priority, startAt };
 }
 
-function decoded(path: string): string {
-  try {
-    return decodeURIComponent(path);
-  } catch {
-    return path; // a literal percent sign
-  }
+/** @throws FerryError USAGE */
+function batchOf({ batch }: UploadOrder): string | null {
+  if (batch === undefined) return null;
+  if (batch !== '' && batch.length <= 128 && !/\p{Cc}/u.test(batch)) return batch;
+  throw new FerryError(
+    'USAGE',
+    'a batch has a name of 1 to 128 characters, none of them a control character',
+  );
+}
+
+/** @throws FerryError USAGE */
+export function assertPoolName(pool: string): void {
+  if (/^[A-Za-z0-9][A-Za-z0-9_-]*$/.test(pool)) return;
+  throw new FerryError(
+    'USAGE',
+    `"${pool}" is no name of a pool: expected letters, digits, _ and -`,
+  );
 }
 
 /** An xs:int. */
 const LONGEST_LEASE_S = 2 ** 31 - 1;
 
 /** What vCD does only for templates. @throws FerryError USAGE */
-function assertFits(order: UploadOrder, kind: Located['kind']): void {
+function assertFits(order: UploadOrder, kind: UploadRequest['kind']): void {
   const { source, leaseSeconds, verify, serverPull } = order;
   const refuse = (what: string): never => {
     throw new FerryError('USAGE', `${basename(source)}: ${what}`);
@@ -179,16 +231,6 @@ function metadataOf({ metadata = {}, source }: UploadOrder): MetadataEntry[] {
     const type = typeof value as 'string' | 'number' | 'boolean';
     return { key, type, value: String(value) };
   });
-}
-
-async function locate(source: string, media: boolean): Promise<Located> {
-  try {
-    return await locateImage(source, media);
-  } catch (error) {
-    if (!(error instanceof FerryError) || error.code.startsWith('SOURCE_')) throw error;
-    const identity = await identityOfFile(source);
-    return { kind: 'ovf', path: source, defaultName: defaultName(source), identity };
-  }
 }
 
 /** `TARGET` or `TARGET/CATALOG`. */

@@ -1,18 +1,39 @@
 import { randomUUID } from 'node:crypto';
-import { bandwidthAt } from './config/bandwidth.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Redis } from 'ioredis';
+import { LiveLimits } from './config/live-limits.ts';
 import type { Config } from './config/load.ts';
+import { FerryError } from './errors.ts';
 import { redisOf } from './index.ts';
+import { Ledger } from './jobs/batch/ledger.ts';
+import { Overview } from './jobs/batch/overview.ts';
+import { Rates } from './jobs/batch/rates.ts';
 import { Brakes } from './jobs/brakes.ts';
 import { Ceilings } from './jobs/ceilings.ts';
+import { JobViews } from './jobs/job-views.ts';
+import { Begun } from './jobs/limits/begun.ts';
+import { InFlight } from './jobs/limits/in-flight.ts';
+import { Lanes } from './jobs/limits/lanes.ts';
+import type { Limits } from './jobs/limits/limits.ts';
+import { countPlaces } from './jobs/limits/line.ts';
+import { RateSeeker } from './jobs/limits/rate-seeker.ts';
+import { Room } from './jobs/limits/room.ts';
+import { sharedBucket } from './jobs/limits/shared-bucket.ts';
+import { StorageShares } from './jobs/limits/storage-shares.ts';
+import { createThrottle, localBucket } from './jobs/limits/throttle.ts';
 import { createLoginLock } from './jobs/login-lock.ts';
-import { INSTALLATION_KEY } from './jobs/names.ts';
+import { INSTALLATION_KEY, queueOf, targetOfQueue } from './jobs/names.ts';
+import { Notices } from './jobs/notify/notices.ts';
+import { Watchman } from './jobs/notify/watchman.ts';
 import type { ProcessorSettings } from './jobs/processor.ts';
 import { QueueSet } from './jobs/queue-set.ts';
 import { Reservations } from './jobs/reservations.ts';
 import { Runner, type RunnerOptions } from './jobs/runner.ts';
-import { StorageShares } from './jobs/storage-shares.ts';
-import { createThrottle } from './jobs/throttle.ts';
-import type { Log } from './jobs/upload-deps.ts';
+import type { Log, Throttle } from './jobs/upload-deps.ts';
+import type { ListenAddress } from './observe/endpoints.ts';
+import { postSigned } from './observe/webhook.ts';
+import { openMetrics, serveMetrics } from './observed-worker.ts';
+import { assertPoolName } from './orders.ts';
 import { openImage } from './ovf/image.ts';
 import { assertSuitable, inspectRedis } from './redis/checks.ts';
 import { connectPatiently, connectPromptly, untilReady } from './redis/connect.ts';
@@ -23,14 +44,22 @@ import { openTargets } from './targets.ts';
 export interface RunningWorker {
   /** Hands every job back; within five seconds. */
   stop(): Promise<void>;
+  /** Reads the limits again; a change of the file is also seen without being told. */
+  reload(): Promise<void>;
 }
 
 export interface WorkerOptions {
   /** Work on these jobs of these targets alone. */
-  readonly only?: { readonly ids: ReadonlySet<string>; readonly targets: readonly string[] };
+  readonly only?: { readonly ids: ReadonlySet<string>; readonly queue: string };
+  /** Besides jobs that every worker can do, those of these pools, whose sources it can see. */
+  readonly pools?: readonly string[];
+  /** Where metrics and health are served; by default where the configuration says. */
+  readonly listen?: ListenAddress | undefined;
 }
 
 const MINUTE = 60_000;
+/** What stops besides uploads may take so long; its connections are closed by then. */
+const REST_MS = 500;
 const DAY = 24 * 60 * MINUTE;
 
 /**
@@ -41,7 +70,7 @@ const DAY = 24 * 60 * MINUTE;
 export async function startWorker(
   config: Config,
   log: Log,
-  { only }: WorkerOptions = {},
+  { only, pools = [], listen = config.worker.listen }: WorkerOptions = {},
 ): Promise<RunningWorker> {
   const { address, release } = await redisOf(config);
   const name = `ovaferry-worker-${randomUUID().slice(0, 8)}`;
@@ -59,7 +88,8 @@ export async function startWorker(
     const { dataDir } = config;
     const where = { key: INSTALLATION_KEY, address, dataDir };
     const installation = await installationId(redis.prompt, where);
-    return await startRunner(config, { redis, installation, log, only });
+    for (const pool of pools) assertPoolName(pool);
+    return await startRunner(config, { redis, installation, log, only, pools, listen });
   } catch (error) {
     leave(); // open connections would keep the process
     throw error;
@@ -73,49 +103,171 @@ interface RunnerParts {
   readonly installation: string;
   readonly log: Log;
   readonly only: WorkerOptions['only'];
+  readonly pools: readonly string[];
+  readonly listen: ListenAddress | undefined;
 }
 
 async function startRunner(
   config: Config,
-  { redis, installation, log, only }: RunnerParts,
+  { redis, installation, log, only, pools, listen }: RunnerParts,
 ): Promise<RunningWorker> {
-  const { worker } = config;
   const targets = [...config.targets.values()].filter(
-    ({ name }) => !only || only.targets.includes(name),
+    ({ name }) => !only || name === targetOfQueue(only.queue),
   );
   for (const warning of targets.flatMap((target) => target.warnings)) log.warn({}, warning);
+  const limits = await LiveLimits.open(config, {
+    onChange() {
+      log.info({}, 'limits are as the configuration says now');
+      void runner.applyLimits().catch((error: Error) => log.warn({}, error.message));
+    },
+    onError: (error) => log.error({}, `limits stay as they were: ${error.message}`),
+  });
   const brakes = new Brakes(redis.prompt);
   const queues = new QueueSet(redis.prompt);
   const reservations = new Reservations(redis.prompt, queues);
+  const room = new Room(redis.prompt, reservations);
+  const lanes = new Lanes(redis.prompt);
+  const inFlight = new InFlight(redis.prompt, reservations);
+  const begun = new Begun(redis.prompt, queues);
+  const rates = new Rates(redis.prompt);
+  const seeker = new RateSeeker();
+  const throttle = createThrottles(redis.prompt, () => limits.current);
   const targetsOpen = openTargets(config, (target) =>
     createLoginLock({ redis: redis.prompt, brakes }, target),
   );
+  const observed = { redis: redis.prompt, queues, brakes, rates, runner: () => runner };
+  const metrics = listen && !only ? await openMetrics(observed) : undefined;
   const runner = new Runner({
     redis,
-    targets,
-    concurrency: worker.concurrency,
-    leaseMs: worker.lease,
+    queues: only ? [only.queue] : targets.flatMap(({ name }) => queuesOf(name, pools)),
+    limits: () => limits.current,
+    lanes,
+    begun,
+    admission: { inFlight, rates, transfers: (target) => countPlaces(redis.prompt, target) },
+    seeker,
+    leaseMs: config.worker.lease,
     ...(only ? { only: only.ids } : {}),
     isDown: (target) => targetsOpen.isDown(target),
     world: {
       access: (target) => targetsOpen.get(target),
       openImage,
-      throttle: createThrottle(() => bandwidthAt(worker.bandwidth, worker.timezone, new Date())),
+      throttle,
+      onSent(bytes, { target, batch }) {
+        seeker.sent(bytes);
+        metrics?.sent(target, bytes);
+        rates.sent(bytes, { target, batch, isLimited: throttle(target).isBinding });
+      },
+      onImported(target, bytes, ms) {
+        metrics?.imported(target, ms);
+        void rates.imported(target, bytes, ms).catch(() => undefined);
+      },
+      observer: metrics?.observer ?? { ended: () => undefined, postponed: () => undefined },
       settings: settingsOf(config),
       installation,
       brakes,
       ceilings: new Ceilings(redis.prompt, queues),
       reservations,
-      storage: new StorageShares(redis.prompt, reservations),
+      storage: new StorageShares(room),
+      ledger: new Ledger(redis.prompt),
+      rates,
+      lanes,
+      inFlight,
+      begun,
+      limitsOf: (target) => runner.limitsOf(target),
       log,
     },
   });
+  const endpoints =
+    listen &&
+    metrics &&
+    (await serveMetrics(listen, metrics, observed).catch(async (error: unknown) => {
+      limits.close();
+      await runner.stop(); // it holds connections that would keep the process
+      throw error;
+    }));
+  if (endpoints) log.info({ url: endpoints.url }, 'serves /metrics, /healthz and /readyz');
   await runner.start();
+  const notifying = only
+    ? undefined
+    : startNotifying(config, { redis, queues, brakes, limits, log });
   return {
+    reload: () => limits.reload(),
     async stop() {
+      limits.close();
+      // First what others wait for: uploads go on elsewhere within seconds.
       await runner.stop();
+      const rest = Promise.allSettled([notifying?.stop(), endpoints?.close()]);
+      await Promise.race([rest, sleep(REST_MS, undefined, { ref: false })]);
       targetsOpen.close();
     },
+  };
+}
+
+interface NotifyingParts {
+  readonly redis: RunnerOptions['redis'];
+  readonly queues: QueueSet;
+  readonly brakes: Brakes;
+  readonly limits: LiveLimits;
+  readonly log: Log;
+}
+
+/** Tells whoever wants to be told; undefined where nobody does. */
+function startNotifying(
+  { hooks }: Config,
+  { redis, queues, brakes, limits, log }: NotifyingParts,
+): { stop(): Promise<void> } | undefined {
+  if (hooks.size === 0) return undefined;
+  const notices = new Notices({
+    redis: redis.patient,
+    subscribers: [...hooks.values()],
+    async deliver(name, id, notice) {
+      const hook = hooks.get(name);
+      // Another worker may have it.
+      if (!hook) throw new FerryError('CONFIG_INVALID', `there is no notify.${name}`);
+      await postSigned(await hook.resolve(), id, notice);
+    },
+    onRefused: (hook, error) => log.warn({ hook }, `${error.message}; it is tried again`),
+    onGivenUp: (hook, error) => log.error({ hook }, `nobody was told: ${error.message}`),
+  });
+  const views = new JobViews(redis.prompt, queues);
+  const watchman = new Watchman({
+    redis: redis.prompt,
+    ...{ queues, brakes, notices },
+    overview: new Overview({ redis: redis.prompt, queues, views }),
+    limits: () => limits.current,
+    onError: (error) => log.debug({ error: error.message }, 'watchman'),
+  });
+  return {
+    async stop() {
+      await watchman.close();
+      await notices.close();
+    },
+  };
+}
+
+function queuesOf(target: string, pools: readonly string[]): string[] {
+  return [null, ...new Set(pools)].map((pool) => queueOf(target, pool));
+}
+
+/** What slows uploads down: this process's own limit, and those that it shares with others. */
+function createThrottles(redis: Redis, limits: () => Limits): (target: string) => Throttle {
+  const who = randomUUID();
+  const now = <T>(timetable: { at(moment: number): T } | undefined): T | undefined =>
+    timetable?.at(Date.now());
+  const own = localBucket(() => now(limits().bandwidth));
+  const throttles = new Map<string, Throttle>();
+  return (target) => {
+    const known = throttles.get(target);
+    if (known) return known;
+    const ofTarget = sharedBucket(redis, { name: () => `target ${target}`, who }, () =>
+      now(limits().targets.get(target)?.bandwidth),
+    );
+    const ofLine = sharedBucket(redis, { name: () => `line ${limits().line?.name}`, who }, () =>
+      now(limits().line?.bandwidth),
+    );
+    const throttle = createThrottle([own, ofTarget, ofLine]);
+    throttles.set(target, throttle);
+    return throttle;
   };
 }
 
@@ -126,6 +278,7 @@ function settingsOf({ worker }: Config): ProcessorSettings {
     settleMs: worker.settle ?? Math.min(3_000, worker.lease / 5),
     resettleMs: Math.min(1_000, worker.lease / 15),
     filesInParallel: worker.filesInParallel,
+    trickleEveryMs: worker.trickleEvery,
     pollFirstMs: 100,
     pollLongestMs: 3_000,
     importFirstMs: 300,

@@ -5,7 +5,7 @@ import { enqueueOptionsOf, ordersOf, type UploadOptions } from './sources.ts';
 
 export async function enqueue(args: string[], options: UploadOptions): Promise<number> {
   const config = loadConfig({ file: options.config, redis: options.redis });
-  const orders = await ordersOf(args, options);
+  const orders = await ordersOf(args, options, config);
   const enqueueOptions = enqueueOptionsOf(options);
   if (options.dryRun) return (await import('./dry-run.ts')).dryRun(config, orders, options);
   const ferry = await openFerry(config);

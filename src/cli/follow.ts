@@ -19,19 +19,22 @@ export async function* followJobs(
 ): AsyncGenerator<JobDetails[]> {
   const seen = new Map<string, JobDetails>();
   for (;;) {
-    for (const id of ids) {
+    const open = ids.filter((id) => {
       const before = seen.get(id);
-      if (before && isOver(before)) continue;
-      try {
-        seen.set(id, await ferry.get(id));
-      } catch (error) {
-        // The jobs go on without us: an outage only means that there is nothing new to show.
-        if (classify(error).code !== 'REDIS_UNAVAILABLE' || !before) throw error;
-      }
+      return !before || !isOver(before);
+    });
+    try {
+      for (const job of await ferry.getMany(open)) seen.set(job.id, job);
+    } catch (error) {
+      // The jobs go on without us: an outage only means that there is nothing new to show.
+      const isFirst = seen.size === 0;
+      if (classify(error).code !== 'REDIS_UNAVAILABLE' || isFirst) throw error;
     }
     const jobs = [...seen.values()];
     yield jobs;
     if (jobs.every(isOver) || signal.aborted) return;
-    await sleep(LOOK_MS, undefined, { signal }).catch(() => undefined);
+    // Thousands are looked at less often: this process may be the one that works on them.
+    const pauseMs = Math.max(LOOK_MS, open.length);
+    await sleep(pauseMs, undefined, { signal }).catch(() => undefined);
   }
 }

@@ -1,6 +1,7 @@
 import { resolve } from 'node:path';
 import { classify, type FerryError } from '../errors.ts';
 import { locateImage, openImage } from '../ovf/image.ts';
+import { isAddress } from '../source/open-source.ts';
 import { bytes, type GlobalOptions, paint, printJson, say } from './output.ts';
 
 /** What `inspect` found; with --json just this. */
@@ -29,7 +30,7 @@ export async function inspect(
   [source = '']: string[],
   options: GlobalOptions & { readonly media?: boolean },
 ): Promise<number> {
-  const path = resolve(source);
+  const path = isAddress(source) ? source : resolve(source);
   let report: Report;
   try {
     report = await reportOn(path, options.media ?? false);

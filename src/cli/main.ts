@@ -57,12 +57,22 @@ function wholeNumber(text: string): number {
 function withUploadOptions(command: Command): Command {
   return command
     .argument('[source...]', 'an .ova, an .ovf, a folder holding one, an .iso; or a glob')
-    .requiredOption('--to <target[/catalog]>', 'where to', collect)
+    .option('--to <target[/catalog]>', 'where to; may be said several times', collect)
+    .option('--manifest <file>', 'a list of uploads, YAML or CSV', collect)
     .option('--name <name>', 'name in the catalog (one source only)')
     .option('--description <text>', 'description in the catalog')
     .option('--media', 'upload any file as a media image')
     .option('--batch <name>', 'group these uploads under a name')
+    .option('--pool <name>', 'only workers of this pool can see the sources')
     .option('--priority <n>', '1 goes first (default: 1000)', wholeNumber)
+    .addOption(
+      new Option('--order <which>', 'which of them goes first').choices([
+        'listed',
+        'smallest',
+        'largest',
+      ]),
+    )
+    .option('--deadline <time>', 'when they should have arrived; status says which will be late')
     .addOption(
       new Option(
         '--verify <how>',
@@ -104,7 +114,11 @@ run(
   async () => (await import('./enqueue.ts')).enqueue,
 );
 run(
-  program.command('worker').description('take jobs until stopped'),
+  program
+    .command('worker')
+    .description('take jobs until stopped')
+    .option('--pool <name>', 'also take jobs of this pool; may be said several times', collect)
+    .option('--listen <address>', 'serve /metrics, /healthz and /readyz, like 127.0.0.1:9464'),
   async () => (await import('./worker.ts')).worker,
 );
 run(
@@ -113,10 +127,23 @@ run(
     .description('what is waiting, running, done and failed, and why')
     .argument('[id...]')
     .option('--batch <name>', 'only this batch')
+    .option('--summary', 'with --batch: the batch as a whole, and no jobs')
+    .option('--batches', 'all batches as wholes')
     .option('--failed', 'only failed jobs')
     .option('--target <name>', 'only this target')
     .option('--limit <n>', 'at most so many jobs, newest first', wholeNumber, 1_000),
   async () => (await import('./status.ts')).status,
+);
+run(
+  program
+    .command('report')
+    .description('a receipt for each upload: digests, ids, bytes, times')
+    .argument('[id...]')
+    .option('--batch <name>', 'the uploads of this batch')
+    .addOption(
+      new Option('--format <format>', 'how it is written').choices(['text', 'csv', 'json']),
+    ),
+  async () => (await import('./report.ts')).report,
 );
 run(
   program
@@ -183,7 +210,10 @@ run(
   program
     .command('simulate')
     .description('a vCD for dry runs and for trying things out')
-    .option('--port <n>', 'port on 127.0.0.1; 0 takes any free one', wholeNumber, 0)
+    .option('--port <n>', 'port; 0 takes any free one', wholeNumber, 0)
+    .option('--host <address>', 'where it listens (default: 127.0.0.1)')
+    .option('--public-url <url>', 'how clients call it, if not by that address')
+    .option('--password <text>', 'of its users (default: simulated)')
     .option('--store <dir>', 'keep what is uploaded there, or `discard`', 'discard')
     .option('--release <name>', 'behave as this release: 5.5, 9.7, 10.3, 10.4, 10.5 or 10.6')
     .option(

@@ -1,5 +1,6 @@
 import type { Config } from '../config/load.ts';
 import type { Ferry, JobDetails } from '../index.ts';
+import { queueOfJob } from '../jobs/names.ts';
 import { createLog } from '../observe/log.ts';
 import { type RunningWorker, startWorker } from '../worker.ts';
 import { isOver } from './follow.ts';
@@ -24,22 +25,24 @@ export class OwnWorker {
   /** @throws FerryError REDIS_UNSUITABLE */
   async standIn(jobs: readonly JobDetails[]): Promise<void> {
     const open = jobs.filter((job) => !isOver(job));
-    for (const target of new Set(open.map((job) => job.target))) {
-      if (this.#workers.has(target) || (await this.#isServed(target))) continue;
+    for (const queue of new Set(open.map(({ id }) => queueOfJob(id)))) {
+      const [job] = open.filter(({ id }) => queueOfJob(id) === queue);
+      if (!job || this.#workers.has(queue) || (await this.#isServed(job))) continue;
+      const { target } = job;
       for (const warning of this.#config.targets.get(target)?.warnings ?? []) {
         process.stderr.write(`warning: ${warning}\n`);
       }
-      const ids = new Set(jobs.filter((job) => job.target === target).map(({ id }) => id));
+      const ids = new Set(jobs.filter(({ id }) => queueOfJob(id) === queue).map(({ id }) => id));
       const log = createLog(this.#options.logLevel ?? 'silent', process.stderr.isTTY);
-      const worker = startWorker(this.#config, log, { only: { ids, targets: [target] } });
-      this.#workers.set(target, worker);
+      const worker = startWorker(this.#config, log, { only: { ids, queue } });
+      this.#workers.set(queue, worker);
       await worker;
     }
   }
 
   /** While Redis is away nobody can be told apart, and nobody can stand in either. */
-  #isServed(target: string): Promise<boolean> {
-    return this.#ferry.isServed(target).catch(() => true);
+  #isServed({ target, pool }: JobDetails): Promise<boolean> {
+    return this.#ferry.isServed(target, pool ?? undefined).catch(() => true);
   }
 
   /** Hands back what is not finished. */

@@ -1,3 +1,4 @@
+import cliTruncate from 'cli-truncate';
 import { createLogUpdate } from 'log-update';
 import type { JobDetails } from '../index.ts';
 import { bytes, duration, errorLines, type GlobalOptions, paint } from './output.ts';
@@ -31,13 +32,49 @@ function liveDisplay(
   const update = createLogUpdate(stream);
   return {
     show(jobs) {
-      const room = Math.max(4, (stream.rows ?? 24) - 3);
-      const lines = jobs.flatMap((job) => linesOf(job, rateOf(job.id), options));
+      for (const job of jobs) rateOf(job.id).add(keptOf(job));
+      const rows = Math.max(4, (stream.rows ?? 24) - 3);
+      const width = stream.columns ?? 80;
+      const lines = fitting(jobs, { rows, line: (job) => headLine(job, rateOf(job.id), options) });
       if (jobs.length > 1) lines.push(totalLine(jobs, rateOf('total')));
-      update(lines.slice(-room).join('\n'));
+      update(lines.map((line) => cliTruncate(line, width)).join('\n'));
     },
     close: () => update.done(),
   };
+}
+
+/** What is most worth seeing comes first, and is what is left where not all of it has room. */
+const WORTH: readonly JobDetails['state'][] = [
+  'active',
+  'failed',
+  'delayed',
+  'waiting',
+  'completed',
+];
+
+/** No more lines than there are rows. */
+function fitting(
+  jobs: readonly JobDetails[],
+  { rows, line }: { rows: number; line: (job: JobDetails) => string },
+): string[] {
+  const sorted = [...jobs].sort((a, b) => WORTH.indexOf(a.state) - WORTH.indexOf(b.state));
+  const isLarge = sorted.length > rows;
+  const shown = isLarge ? sorted.slice(0, rows - 1) : sorted;
+  const heads = shown.flatMap((job) =>
+    line(job)
+      .split('\n')
+      .slice(0, isLarge ? 1 : undefined),
+  );
+  const spare = rows - heads.length;
+  const files = isLarge ? [] : shown.filter(({ state }) => state === 'active').flatMap(fileLines);
+  if (files.length > 0 && files.length <= spare) {
+    return shown.flatMap((job) => [
+      ...line(job).split('\n'),
+      ...(job.state === 'active' ? fileLines(job) : []),
+    ]);
+  }
+  const more = isLarge ? [`  … and ${sorted.length - shown.length} more`] : [];
+  return [...heads, ...more].slice(0, rows);
 }
 
 function plainDisplay(
@@ -67,15 +104,11 @@ function keptOf({ bytesSent, bytesResent }: JobDetails): number {
   return bytesSent - bytesResent;
 }
 
-function linesOf(job: JobDetails, rate: Rate, options: GlobalOptions): string[] {
-  rate.add(keptOf(job));
-  const lines = [headLine(job, rate, options)];
-  if (job.state === 'active' && job.files.length > 1) {
-    for (const { name, size, sent } of job.files) {
-      lines.push(`    ${name}: ${percent(sent, size)} of ${bytes(size)}`);
-    }
-  }
-  return lines;
+function fileLines({ files }: JobDetails): string[] {
+  if (files.length < 2) return [];
+  return files.map(
+    ({ name, size, sent }) => `    ${name}: ${percent(sent, size)} of ${bytes(size)}`,
+  );
 }
 
 function headLine(job: JobDetails, rate: Rate, { color }: GlobalOptions): string {

@@ -1,19 +1,26 @@
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { glob, isDynamicPattern } from 'tinyglobby';
-import { parseDuration } from '../config/units.ts';
-import { FerryError } from '../errors.ts';
+import type { Config } from '../config/load.ts';
+import { classify, FerryError } from '../errors.ts';
 import type { EnqueueOptions, UploadOrder } from '../index.ts';
+import { isAddress } from '../source/open-source.ts';
+import type { Listed } from './manifest-file.ts';
 import type { GlobalOptions } from './output.ts';
+import { parseLease, parseMetadata, parseTime } from './values.ts';
 
 /** Options of `upload` and `enqueue`, as the command line gives them. */
 export interface UploadOptions extends GlobalOptions {
-  readonly to: string[];
+  readonly to?: string[];
+  readonly manifest?: string[];
   readonly name?: string;
   readonly description?: string;
   readonly media?: boolean;
   readonly batch?: string;
+  readonly pool?: string;
   readonly priority?: number;
+  readonly order?: 'listed' | 'smallest' | 'largest';
+  readonly deadline?: string;
   readonly verify: 'full' | 'off' | 'server';
   readonly lease?: string;
   readonly metadata?: readonly string[];
@@ -26,88 +33,159 @@ export interface UploadOptions extends GlobalOptions {
   readonly dryRun?: boolean;
 }
 
-/** @throws FerryError USAGE, SOURCE_NOT_FOUND */
-export async function ordersOf(args: string[], options: UploadOptions): Promise<UploadOrder[]> {
-  const { serverPull } = options;
-  const isPull = serverPull !== undefined;
-  if (isPull === args.length > 0) {
-    throw new FerryError(
-      'USAGE',
-      isPull ? '--server-pull names the only source' : 'which source is to be uploaded?',
-    );
+/** What is said for all uploads of a command. */
+type Common = Omit<UploadOrder, 'source' | 'to'>;
+
+/** @throws FerryError USAGE, SOURCE_NOT_FOUND; for manifests every mistake with its line */
+export async function ordersOf(
+  args: string[],
+  options: UploadOptions,
+  { targets }: Pick<Config, 'targets'>,
+): Promise<UploadOrder[]> {
+  const { serverPull, manifest = [] } = options;
+  const kinds = [args.length > 0, serverPull !== undefined, manifest.length > 0];
+  if (!kinds.includes(true)) throw new FerryError('USAGE', 'which source is to be uploaded?');
+  if (serverPull !== undefined && kinds.filter(Boolean).length > 1) {
+    throw new FerryError('USAGE', '--server-pull names the only source');
   }
-  const sources = isPull ? [serverPull] : await expand(args);
-  if (options.name !== undefined && sources.length > 1) {
-    throw new FerryError('USAGE', `--name fits one source, not ${sources.length}`);
+  const to = [...new Set(options.to)];
+  if (manifest.length === 0 && to.length === 0) {
+    throw new FerryError('USAGE', 'where to? Say --to TARGET or --to TARGET/CATALOG');
   }
-  const { name, description, media, batch, verify, ifExists, keepFailed, storageProfile } = options;
-  const common = {
-    ...{ name, description, media, batch, verify, ifExists, keepFailed, storageProfile },
-    serverPull: isPull,
-    leaseSeconds: leaseOf(options),
-    metadata: metadataOf(options),
-  };
-  return [...new Set(options.to)].flatMap((to) =>
-    sources.map((source) => ({ source, to, ...common })),
-  );
+  const common = commonOf(options);
+  const sources = serverPull === undefined ? await expand(args) : [serverPull];
+  const listed = await ofManifests(manifest, { options, common, targets });
+  if (options.name !== undefined && sources.length + listed.length > 1) {
+    const count = sources.length + listed.length;
+    throw new FerryError('USAGE', `--name fits one source, not ${count}`);
+  }
+  if (sources.length > 0 && to.length === 0) {
+    throw new FerryError('USAGE', 'where to? Say --to TARGET or --to TARGET/CATALOG');
+  }
+  const named = to.flatMap((place) => sources.map((source) => ({ ...common, source, to: place })));
+  return [...named, ...listed];
 }
 
 /** @throws FerryError USAGE */
-export function enqueueOptionsOf({ priority, startAt, again }: UploadOptions): EnqueueOptions {
+function commonOf(options: UploadOptions): Common {
+  const { name, description, media, batch, verify, ifExists, keepFailed, storageProfile } = options;
+  const { pool, lease, metadata = [], deadline, serverPull } = options;
+  return {
+    ...{ name, description, media, batch, verify, ifExists, keepFailed, storageProfile },
+    pool,
+    serverPull: serverPull !== undefined,
+    leaseSeconds: lease === undefined ? undefined : named('--lease', () => parseLease(lease)),
+    metadata: named('--metadata', () => Object.fromEntries(metadata.map(parseMetadata))),
+    deadline: deadline === undefined ? undefined : named('--deadline', () => parseTime(deadline)),
+  };
+}
+
+interface ForAll {
+  readonly options: UploadOptions;
+  readonly common: Common;
+  readonly targets: Config['targets'];
+}
+
+/** What manifests say goes before what is said for all. */
+async function ofManifests(paths: readonly string[], forAll: ForAll): Promise<UploadOrder[]> {
+  if (paths.length === 0) return [];
+  // Loaded by those commands alone that read one: the others are to start at once.
+  const { readManifestFile } = await import('./manifest-file.ts');
+  const orders: UploadOrder[] = [];
+  const faults: string[] = [];
+  for (const path of paths) {
+    const read = readManifestFile(path);
+    faults.push(...read.faults);
+    for (const listed of read.listed) {
+      try {
+        orders.push(...(await ordersOfListed(listed, forAll)));
+      } catch (error) {
+        faults.push(`${listed.order.origin}: ${classify(error).message}`);
+      }
+    }
+  }
+  if (faults.length > 0) throw await manifestError(faults, orders, forAll);
+  return orders;
+}
+
+async function ordersOfListed(
+  { order, to: own }: Listed,
+  { options, common }: ForAll,
+): Promise<UploadOrder[]> {
+  const to = own ?? options.to;
+  if (!to) throw new FerryError('USAGE', 'where to? Say it there, or for all with --to');
+  const sources = order.serverPull ? [order.source] : await expandListed(order.source);
+  if (order.name !== undefined && sources.length > 1) {
+    throw new FerryError('USAGE', `a name fits one source, not ${sources.length}`);
+  }
+  return [...new Set(to)].flatMap((place) =>
+    sources.map((source) => ({ ...common, ...defined(order), source, to: place })),
+  );
+}
+
+/** What is wrong with the others is said as well: a manifest is mended once, and not line by line. */
+async function manifestError(
+  faults: readonly string[],
+  others: readonly UploadOrder[],
+  { targets }: ForAll,
+): Promise<FerryError> {
+  const { toUploads } = await import('../orders.ts');
+  const more = await toUploads(others, targets).then(
+    () => [],
+    (error: unknown) => classify(error).message.split('\n'),
+  );
+  const lines = [...faults, ...more].sort(new Intl.Collator('en', { numeric: true }).compare);
+  return new FerryError('USAGE', lines.join('\n'), {
+    hint: 'Nothing was enqueued. The README says what may stand in a manifest of uploads.',
+  });
+}
+
+function defined<T extends object>(value: T): T {
+  return Object.fromEntries(Object.entries(value).filter(([, one]) => one !== undefined)) as T;
+}
+
+/** What is not there is said with all the other mistakes. */
+async function expandListed(source: string): Promise<string[]> {
+  try {
+    return await expand([source]);
+  } catch (error) {
+    if (classify(error).code === 'SOURCE_NOT_FOUND') return [source];
+    throw error;
+  }
+}
+
+/** @throws FerryError USAGE */
+export function enqueueOptionsOf({
+  priority,
+  startAt,
+  again,
+  order,
+}: UploadOptions): EnqueueOptions {
   if (priority !== undefined && (priority < 1 || priority > 2_000_000)) {
     throw new FerryError('USAGE', '--priority is a number from 1 to 2000000');
   }
-  const at = startAt === undefined ? undefined : new Date(startAt);
-  if (at && Number.isNaN(at.getTime())) {
-    throw new FerryError(
-      'USAGE',
-      `--start-at: "${startAt}" is not a time like 2026-12-24T20:00:00Z`,
-    );
-  }
-  return { priority, startAt: at, again };
+  const at = startAt === undefined ? undefined : named('--start-at', () => parseTime(startAt));
+  return { priority, startAt: at, again, order };
 }
 
-/** `never` or a time; in seconds, 0 for never. */
-function leaseOf({ lease }: UploadOptions): number | undefined {
-  if (lease === undefined) return undefined;
-  if (lease === 'never') return 0;
-  const ms = parseDuration(lease);
-  if (ms !== undefined && ms >= 1_000) return Math.round(ms / 1_000);
-  throw new FerryError('USAGE', `--lease: "${lease}" is neither never nor a time like 30d`);
-}
-
-/** `key=value` or `key:type=value`. */
-function metadataOf({ metadata = [] }: UploadOptions): UploadOrder['metadata'] {
-  return Object.fromEntries(metadata.map(parseMetadata));
-}
-
-function parseMetadata(text: string): [key: string, value: string | number | boolean | Date] {
-  const [, key = '', type = 'string', value = ''] =
-    /^(.+?)(?::(string|number|boolean|datetime))?=(.*)$/is.exec(text) ?? [];
-  const refuse = (expected: string): never => {
-    throw new FerryError('USAGE', `--metadata: "${text}": expected ${expected}`, {
-      hint: 'Say key=value, or key:number=, key:boolean= or key:datetime=.',
-    });
-  };
-  if (key === '') return refuse('key=value');
-  switch (type.toLowerCase()) {
-    case 'number':
-      return /^[+-]?\d{1,15}$/.test(value) ? [key, Number(value)] : refuse('a whole number');
-    case 'boolean':
-      return /^(true|false)$/.test(value) ? [key, value === 'true'] : refuse('true or false');
-    case 'datetime':
-      return Number.isNaN(Date.parse(value))
-        ? refuse('a time like 2026-12-24T20:00:00Z')
-        : [key, new Date(value)];
-    default:
-      return [key, value];
+/** Says which option a mistake is in. */
+function named<T>(option: string, parse: () => T): T {
+  try {
+    return parse();
+  } catch (error) {
+    const { message, hint } = classify(error);
+    throw new FerryError('USAGE', `${option}: ${message}`, { hint });
   }
 }
 
 /** Globs, and folders of images; the same source twice is one source. */
-async function expand(args: string[]): Promise<string[]> {
+async function expand(args: readonly string[]): Promise<string[]> {
   const sources: string[] = [];
   for (const arg of args) {
+    if (isAddress(arg)) {
+      sources.push(arg);
+      continue;
+    }
     if (existsSync(arg)) {
       sources.push(...imagesIn(resolve(arg)));
       continue;

@@ -49,7 +49,7 @@ async function watchAll(
   while (!signal.aborted) {
     const active = await ferry.list({ states: ['active'], limit: 1_000 });
     for (const { id } of active) watched.add(id);
-    const jobs = await Promise.all([...watched].map((id) => ferry.get(id)));
+    const jobs = await ferry.getMany([...watched]);
     display.show(jobs);
     for (const job of jobs) if (isOver(job)) watched.delete(job.id);
     await sleep(LOOK_MS, undefined, { signal }).catch(() => undefined);

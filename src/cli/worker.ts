@@ -1,20 +1,42 @@
 import { loadConfig } from '../config/load.ts';
+import { parseListen } from '../config/units.ts';
 import { FerryError } from '../errors.ts';
 import { createLog } from '../observe/log.ts';
 import { startWorker } from '../worker.ts';
 import type { GlobalOptions } from './output.ts';
 import { interruption, untilAborted } from './signals.ts';
 
+interface WorkerCommandOptions extends GlobalOptions {
+  readonly pool?: readonly string[];
+  readonly listen?: string;
+}
+
+/** @throws FerryError USAGE */
+function listenOf({ listen }: WorkerCommandOptions): ReturnType<typeof parseListen> {
+  if (listen === undefined) return undefined;
+  const address = parseListen(listen);
+  if (address) return address;
+  throw new FerryError('USAGE', `--listen: "${listen}" is not an address like 127.0.0.1:9464`);
+}
+
 /** The daemon. */
-export async function worker(_args: string[], options: GlobalOptions): Promise<number> {
+export async function worker(_args: string[], options: WorkerCommandOptions): Promise<number> {
   const config = loadConfig({ file: options.config, redis: options.redis });
   if (config.targets.size === 0) {
     throw new FerryError('CONFIG_INVALID', 'no targets are configured, so there is nothing to do');
   }
   const log = createLog(options.logLevel ?? 'info', process.stderr.isTTY);
   const interrupt = interruption();
-  const running = await startWorker(config, log);
+  const running = await startWorker(config, log, {
+    pools: options.pool ?? config.worker.pools,
+    listen: listenOf(options) ?? config.worker.listen,
+  }).catch((error: unknown) => {
+    // Whatever was opened before it failed must not keep the process.
+    setTimeout(() => process.exit(), 1_000).unref();
+    throw error;
+  });
   log.info({ targets: [...config.targets.keys()].join(', '), pid: process.pid }, 'worker is up');
+  process.on('SIGHUP', () => void running.reload());
   await untilAborted(interrupt.signal);
   log.info({}, 'stopping; jobs are handed back');
   await running.stop();

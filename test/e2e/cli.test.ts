@@ -79,6 +79,8 @@ const JOB_KEYS = [
   'enqueuedAt',
   'startedAt',
   'finishedAt',
+  'pool',
+  'deadline',
 ];
 
 describe('upload', () => {

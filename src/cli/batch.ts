@@ -1,0 +1,53 @@
+import type { BatchState } from '../index.ts';
+import { bytes, duration, paint } from './output.ts';
+
+/** A batch as people read it. */
+export function batchLines(batch: BatchState, color: boolean): string[] {
+  const { name, counts, failures, rate, expectedAt, endedAt } = batch;
+  const { completed, failed, ...open } = counts;
+  const all = completed + failed + open.active + open.waiting + open.delayed;
+  const others = Object.entries(open).flatMap(([state, n]) => (n > 0 ? [`${n} ${state}`] : []));
+  const bad = failed > 0 ? [paint('red', `${failed} failed`, color)] : [];
+  const lines = [[`${name}: ${completed} of ${all} arrived`, ...others, ...bad].join(', ')];
+  const { bytesArrived, bytesTotal, bytesResent } = batch;
+  const share = bytesTotal > 0 ? Math.floor((100 * bytesArrived) / bytesTotal) : 100;
+  const moved = [`${bytes(bytesArrived)} of ${bytes(bytesTotal)} (${share}%)`];
+  if (bytesResent > 0) moved.push(`${bytes(bytesResent)} sent again`);
+  if (rate !== null) moved.push(`${bytes(rate)}/s`);
+  if (expectedAt !== null) {
+    const left = Date.parse(expectedAt) - Date.now();
+    moved.push(`${duration(Math.max(0, left))} left, expected ${localTime(expectedAt)}`);
+  }
+  if (endedAt !== null) moved.push(`ended ${localTime(endedAt)}`);
+  lines.push(`    ${moved.join(', ')}`, ...deadlineLines(batch, color));
+  for (const { code, count, message, hint, ids } of failures) {
+    lines.push(`    ${count} × ${code}: ${message}`, `        ${hint}`);
+    const more = count > ids.length ? ` and ${count - ids.length} more` : '';
+    lines.push(`        ${ids.join(' ')}${more}`);
+  }
+  return lines;
+}
+
+const SHOWN_LATE = 10;
+
+function deadlineLines({ deadline, late, endedAt }: BatchState, color: boolean): string[] {
+  if (deadline === null || endedAt !== null) return [];
+  const when = `    deadline ${localTime(deadline)}`;
+  if (late.length === 0) return [when];
+  const shown = late
+    .slice(0, SHOWN_LATE)
+    .map(
+      ({ id, expectedAt }) =>
+        `        ${id}${expectedAt ? `, expected ${localTime(expectedAt)}` : ''}`,
+    );
+  const more = late.length > SHOWN_LATE ? [`        and ${late.length - SHOWN_LATE} more`] : [];
+  const many = late.length === 1 ? '1 upload' : `${late.length} uploads`;
+  return [`${when}: ${paint('yellow', `${many} will miss it`, color)}`, ...shown, ...more];
+}
+
+function localTime(iso: string): string {
+  return new Date(iso).toLocaleString(undefined, {
+    ...{ year: 'numeric', month: 'short', day: 'numeric', hour: 'numeric', minute: '2-digit' },
+    timeZoneName: 'short',
+  });
+}
