@@ -1,6 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdir, rename, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from '@jest/globals';
@@ -10,6 +9,7 @@ import { startSimulator } from '../../src/simulator/server.ts';
 import { configure, json, run, start, until } from '../helpers/cli.ts';
 import { packageOf, writeOva } from '../helpers/packages.ts';
 import { isUp, untilAllOver, withPlace } from '../helpers/place.ts';
+import { freePort } from '../helpers/ports.ts';
 import { withFolder } from '../helpers/temp.ts';
 
 /** Servers that end with the test. */
@@ -43,21 +43,6 @@ async function ask(port: number, command: string, ...args: string[]): Promise<un
 
 const untilAnswers = (port: number) =>
   until('a server', async () => (await ask(port, 'PING')) === 'PONG');
-
-const isFree = (port: number): Promise<boolean> =>
-  new Promise((resolve) => {
-    const server = createServer();
-    server.once('error', () => resolve(false));
-    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
-  });
-
-/** Below those that the system hands out; a cluster's node also takes the one 10,000 above. */
-async function freePort(): Promise<number> {
-  for (;;) {
-    const port = 10_000 + Math.floor(Math.random() * 10_000);
-    if ((await isFree(port)) && (await isFree(port + 10_000))) return port;
-  }
-}
 
 describe('a pool', () => {
   test('is whose workers alone take its jobs; they take those of all as well', () =>

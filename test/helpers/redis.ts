@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { findServer } from '../../src/redis/embedded.ts';
+import { freePort } from './ports.ts';
 
 /** A real Redis of a test's own. */
 export interface TestRedis {
@@ -21,7 +22,7 @@ export async function withRedis<T>(
   folder: string,
   use: (redis: TestRedis) => Promise<T>,
 ): Promise<T> {
-  const port = 20_000 + Math.floor(Math.random() * 20_000);
+  const port = await freePort();
   const url = `redis://127.0.0.1:${port}`;
   let server: ChildProcess | undefined;
   const start = async (): Promise<void> => {
