@@ -49,7 +49,8 @@ export async function ordersOf(
     throw new FerryError('USAGE', '--server-pull names the only source');
   }
   const to = [...new Set(options.to)];
-  if (manifest.length === 0 && to.length === 0) {
+  // A manifest may say it for each upload.
+  if ((args.length > 0 || serverPull !== undefined) && to.length === 0) {
     throw new FerryError('USAGE', 'where to? Say --to TARGET or --to TARGET/CATALOG');
   }
   const common = commonOf(options);
@@ -58,9 +59,6 @@ export async function ordersOf(
   if (options.name !== undefined && sources.length + listed.length > 1) {
     const count = sources.length + listed.length;
     throw new FerryError('USAGE', `--name fits one source, not ${count}`);
-  }
-  if (sources.length > 0 && to.length === 0) {
-    throw new FerryError('USAGE', 'where to? Say --to TARGET or --to TARGET/CATALOG');
   }
   const named = to.flatMap((place) => sources.map((source) => ({ ...common, source, to: place })));
   return [...named, ...listed];

@@ -19,7 +19,6 @@ interface Counted {
   bytes: number;
   /** Milliseconds in which something was sent. */
   busyMs: number;
-  sentAt: number;
 }
 
 /**
@@ -55,7 +54,7 @@ export class Rates {
   #count(key: string, bytes: number): void {
     const now = performance.now();
     const idleMs = now - (this.#lastSent.get(key) ?? 0);
-    const counted = this.#counted.get(key) ?? { bytes: 0, busyMs: 0, sentAt: now };
+    const counted = this.#counted.get(key) ?? { bytes: 0, busyMs: 0 };
     counted.bytes += bytes;
     // A first piece says how long it took by the next one only.
     counted.busyMs += idleMs < IDLE_MS ? idleMs : 0;

@@ -1,23 +1,28 @@
 import type { Redis } from 'ioredis';
 import { laneKey, lanesKey, laterKey } from '../names.ts';
 
+/** Puts a job into its batch's lane. A lane that is new has been served as little as the least served one. */
+const JOIN = `
+local function join(lanes, prefix, isFirst, batch, id, priority)
+  if not redis.call('ZSCORE', lanes, batch) then
+    local least = redis.call('ZRANGE', lanes, 0, 0, 'WITHSCORES')
+    redis.call('ZADD', lanes, least[2] or 0, batch)
+  end
+  local turn = isFirst and 0 or redis.call('INCR', lanes .. ':turn')
+  redis.call('ZADD', prefix .. batch, 'NX', priority * 4294967296 + turn % 4294967296, id)
+end`;
+
 /**
  * KEYS the queue's lanes, those that come later; ARGV the prefix of a lane's key, a moment or '', 'first'
- * or '', then for each job its batch, its id, its priority. A lane that is new has been served as little
- * as the one that was served least.
+ * or '', then for each job its batch, its id, its priority.
  */
-const LINE_UP = `
+const LINE_UP = `${JOIN}
 for i = 4, #ARGV, 3 do
   local batch, id, priority = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2])
   if ARGV[2] ~= '' then
     redis.call('ZADD', KEYS[2], ARGV[2], cjson.encode({batch, id, priority}))
   else
-    if not redis.call('ZSCORE', KEYS[1], batch) then
-      local least = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
-      redis.call('ZADD', KEYS[1], least[2] or 0, batch)
-    end
-    local turn = ARGV[3] == 'first' and 0 or redis.call('INCR', KEYS[1] .. ':turn')
-    redis.call('ZADD', ARGV[1] .. batch, 'NX', priority * 4294967296 + turn % 4294967296, id)
+    join(KEYS[1], ARGV[1], ARGV[3] == 'first', batch, id, priority)
   end
 end
 return 1`;
@@ -30,16 +35,11 @@ return 1`;
  *
  * Knows that BullMQ 6.7 orders by priority * 2^32 + counter; a test fails when it does not any more.
  */
-const PICK = `
+const PICK = `${JOIN}
 for _, text in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', ARGV[3], 'LIMIT', 0, 500)) do
   local batch, id, priority = unpack(cjson.decode(text))
   redis.call('ZREM', KEYS[2], text)
-  if not redis.call('ZSCORE', KEYS[1], batch) then
-    local least = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
-    redis.call('ZADD', KEYS[1], least[2] or 0, batch)
-  end
-  local turn = redis.call('INCR', KEYS[1] .. ':turn')
-  redis.call('ZADD', ARGV[1] .. batch, 'NX', priority * 4294967296 + turn % 4294967296, id)
+  join(KEYS[1], ARGV[1], false, batch, id, priority)
 end
 if redis.call('LLEN', KEYS[4]) > 0 then return '' end
 local first = redis.call('ZRANGE', KEYS[3], 0, 0, 'WITHSCORES')
