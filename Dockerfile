@@ -5,6 +5,7 @@ COPY package.json package-lock.json ./
 RUN npm_config_nodedir=/usr/local npm ci --ignore-scripts && npm_config_nodedir=/usr/local npm rebuild libxmljs2
 COPY tsconfig.json tsconfig.build.json ./
 COPY src ./src
+COPY scripts/build.mjs ./scripts/build.mjs
 RUN npm run build && npm prune --omit=dev --ignore-scripts
 
 FROM node:22-bookworm-slim

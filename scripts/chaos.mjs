@@ -9,7 +9,6 @@ function run(command, args) {
   if (status !== 0) process.exit(status ?? 1);
 }
 
-const tsc = join(root, 'node_modules', '.bin', 'tsc');
-run(tsc, ['-p', 'tsconfig.build.json']);
-run(tsc, ['-p', 'tsconfig.test.json']);
+run(process.execPath, ['scripts/build.mjs']);
+run(join(root, 'node_modules', '.bin', 'tsc'), ['-p', 'tsconfig.test.json']);
 run(process.execPath, [join(root, 'build', 'test', 'chaos', 'main.js'), ...process.argv.slice(2)]);

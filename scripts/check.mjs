@@ -45,6 +45,7 @@ function checkLock() {
 checkLock();
 step('format and lint', ['biome', 'ci', '--colors=off', '--error-on-warnings', '.']);
 step('types', ['tsc', '--noEmit']);
+step('types of the page', ['tsc', '--noEmit', '-p', 'src/observe/page']);
 const cruised = step('import rules', [
   'depcruise',
   '--config',

@@ -18,7 +18,7 @@ const say = (line = '') => console.log(line);
 const MB = (bytes) => `${(bytes / 1e6).toFixed(1)} MB`;
 
 function build() {
-  const { status } = spawnSync(join(root, 'node_modules/.bin/tsc'), ['-p', 'tsconfig.build.json'], {
+  const { status } = spawnSync(process.execPath, ['scripts/build.mjs'], {
     cwd: root,
     stdio: 'inherit',
   });

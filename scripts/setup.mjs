@@ -1,4 +1,5 @@
-// Makes a fresh clone ready: npm packages with their native build, and a Redis or Valkey server.
+// Makes a fresh clone ready: npm packages with their native build, and a Redis or Valkey server; with
+// --browser also the Chromium that the dashboard is tested in.
 // Safe to run again: it does nothing where nothing is missing. Uses nothing but Node itself.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -75,42 +76,49 @@ const PACKAGE_MANAGERS = [
     install: ['install', '-y', '-qq'],
     server: ['redis-server'],
     tools: ['python3', 'make', 'g++'],
+    browser: ['chromium'],
   },
   {
     name: 'dnf',
     install: ['install', '-y', '-q'],
     server: ['valkey'],
     tools: ['python3', 'make', 'gcc-c++'],
+    browser: ['chromium'],
   },
   {
     name: 'yum',
     install: ['install', '-y', '-q'],
     server: ['redis'],
     tools: ['python3', 'make', 'gcc-c++'],
+    browser: ['chromium'],
   },
   {
     name: 'apk',
     install: ['add', '--quiet'],
     server: ['redis'],
     tools: ['python3', 'make', 'g++'],
+    browser: ['chromium'],
   },
   {
     name: 'zypper',
     install: ['--non-interactive', 'install'],
     server: ['redis'],
     tools: ['python3', 'make', 'gcc-c++'],
+    browser: ['chromium'],
   },
   {
     name: 'pacman',
     install: ['-S', '--noconfirm', '--needed'],
     server: ['valkey'],
     tools: ['python', 'make', 'gcc'],
+    browser: ['chromium'],
   },
   {
     name: 'brew',
     install: ['install', '--quiet'],
     server: ['redis'],
     tools: ['python3', 'make', 'gcc'],
+    browser: ['--cask', 'chromium'],
     asUser: true,
   },
 ];
@@ -150,6 +158,17 @@ function installBuildTools() {
   installSystem('build tools', 'tools', 'install python3, make and a C++ compiler');
 }
 
+/** A browser for the tests of the dashboard; any that is built on Chromium does. */
+function installBrowser() {
+  const isThere = () =>
+    ['chromium', 'chromium-browser', 'google-chrome'].some(isOnPath) || process.env.CHROMIUM_PATH;
+  if (isThere()) return;
+  const how = 'install Chromium so that it is on PATH, or name it in CHROMIUM_PATH';
+  installSystem('Chromium', 'browser', how);
+  if (!isThere()) fail(`there still is no Chromium on PATH: please ${how}`);
+}
+
 checkNode();
 installPackages();
 installServer();
+if (process.argv.includes('--browser')) installBrowser();

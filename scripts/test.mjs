@@ -17,7 +17,8 @@ if (args.length === 0) {
   run(process.execPath, ['scripts/check-rules.mjs']);
   rmSync(join(root, 'build'), { recursive: true, force: true }); // no test of a deleted file
 }
-run(bin('tsc'), ['-p', 'tsconfig.build.json']);
+run(process.execPath, ['scripts/build.mjs']);
+run(process.execPath, ['scripts/docs.mjs', '--check']);
 run(bin('tsc'), ['-p', 'tsconfig.test.json']);
 run(process.execPath, [
   '--disable-warning=ExperimentalWarning',
