@@ -14,6 +14,8 @@ export interface ArchiveIndex {
   readonly members: readonly ArchiveMember[];
   /** False if the archive lacks its end mark: it may have been cut exactly between two members. */
   readonly ended: boolean;
+  /** What is odd about it and does no harm here, in words. */
+  readonly oddities: readonly string[];
 }
 
 const BLOCK = 512;
@@ -32,16 +34,18 @@ const WINDOW_BYTES = 4 * 1024;
 export async function indexArchive(source: ByteSource): Promise<ArchiveIndex> {
   const readBlock = windowedReader(source);
   const members: ArchiveMember[] = [];
+  const odd = new Oddities();
   let at = 0;
   for (;;) {
-    if (at + BLOCK > source.size) return { members, ended: false };
+    if (at + BLOCK > source.size) return { members, ended: false, oddities: odd.words };
     const first = await readBlock(at);
     // The first zero block ends the archive: what follows it (padding, garbage, a second archive
     // put behind the first) is not part of the package.
-    if (first.every((byte) => byte === 0)) return { members, ended: true };
+    if (first.every((byte) => byte === 0)) return { members, ended: true, oddities: odd.words };
     const { header, next } = await readHeader(source, readBlock, at);
     const member = checkMember(source, header, next);
     if (member) members.push(member);
+    odd.see(header);
     if (members.length > MAX_MEMBERS) {
       throw new FerryError('PACKAGE_UNSUPPORTED', `${source.name} has over ${MAX_MEMBERS} members`);
     }
@@ -55,6 +59,36 @@ export function memberSource(archive: ByteSource, member: ArchiveMember): ByteSo
     start: member.start,
     end: member.start + member.size,
   });
+}
+
+/** Names that are shown of what was left out. */
+const SHOWN_JUNK = 5;
+
+/** What other readers stumble over. */
+class Oddities {
+  readonly #junk: string[] = [];
+  #isDotted = false;
+  #hasPaxSize = false;
+
+  see({ name, type, ...header }: tar.Header): void {
+    const pax = (header as { pax?: Record<string, string> | null }).pax;
+    if (name.startsWith('./')) this.#isDotted = true;
+    if (pax?.['size'] !== undefined) this.#hasPaxSize = true;
+    if (type === 'file' && isJunk(name.replace(/^(\.\/+)+/, ''))) this.#junk.push(name);
+  }
+
+  get words(): string[] {
+    const words: string[] = [];
+    if (this.#isDotted) words.push('names in the archive begin with ./');
+    if (this.#hasPaxSize) {
+      words.push('sizes are in PAX headers, which other tools do not read; vCD never sees them');
+    }
+    const more = this.#junk.length > SHOWN_JUNK ? ' …' : '';
+    if (this.#junk.length > 0) {
+      words.push(`left out: ${this.#junk.slice(0, SHOWN_JUNK).join(', ')}${more}`);
+    }
+    return words;
+  }
 }
 
 type ReadBlock = (at: number) => Promise<Uint8Array>;

@@ -12,6 +12,10 @@ export interface Container {
   /** All names, for finding the descriptor and the manifest. */
   readonly names: readonly string[];
   readonly warnings: readonly string[];
+  /** What is odd and does no harm here. */
+  readonly notes: readonly string[];
+  /** Whether the order of the names is that of the package. */
+  readonly isOrdered: boolean;
   /** Bytes of the member with exactly this name. */
   open(name: string): Promise<ByteSource>;
   /** The files that were opened so far. */
@@ -23,7 +27,7 @@ export interface Container {
 
 /** @throws FerryError as `indexArchive` */
 export async function openArchive(file: SourceFile): Promise<Container> {
-  const { members, ended } = await indexArchive(file);
+  const { members, ended, oddities } = await indexArchive(file);
   const byName = new Map<string, ArchiveMember>();
   const twice = new Set<string>();
   for (const member of members) {
@@ -33,6 +37,11 @@ export async function openArchive(file: SourceFile): Promise<Container> {
   return {
     names: members.map(({ name }) => name),
     warnings: ended ? [] : ['the archive has no end mark: it may have been cut short'],
+    notes: [
+      ...oddities,
+      ...(/\.ova$/i.test(file.name) ? [] : [`${file.name} is an OVA, though it is not called one`]),
+    ],
+    isOrdered: true,
     async open(name) {
       const member = byName.get(name);
       if (!member) throw missing(name);
@@ -55,7 +64,7 @@ export async function openFolder(descriptorPath: string): Promise<Container> {
   const opened = new Map<string, SourceFile>();
   return {
     names: (await readdir(folder)).filter((name) => !isJunk(name)),
-    warnings: [],
+    ...{ warnings: [], notes: [], isOrdered: false },
     async open(name) {
       const known = opened.get(name);
       if (known) return known;
@@ -108,7 +117,7 @@ export async function openBeside(descriptor: string): Promise<Container> {
     if (code !== 'PACKAGE_INCOMPLETE')
       warnings.push(`${manifest} may not be read; taken as absent`);
   }
-  return { names, warnings, open, ...holding(opened) };
+  return { names, warnings, notes: [], isOrdered: false, open, ...holding(opened) };
 }
 
 /** @throws FerryError SOURCE_UNREADABLE for a name that no file can have */

@@ -6,6 +6,7 @@ import {
   type XmlElement,
   XmlError,
 } from '../xml.ts';
+import { contentsOf, type PackageContents } from './contents.ts';
 
 /** A File of the descriptor's References. */
 export interface FileReference {
@@ -26,6 +27,8 @@ export interface DescriptorFacts {
   readonly unsupported: readonly string[];
   /** What makes the descriptor useless, in words; empty if nothing does. */
   readonly problems: readonly string[];
+  /** What the package is; undefined unless that was asked for. */
+  readonly contents?: PackageContents;
 }
 
 const VERSIONS: Readonly<Record<string, DescriptorFacts['version']>> = {
@@ -40,7 +43,10 @@ const VERSIONS: Readonly<Record<string, DescriptorFacts['version']>> = {
  *
  * @throws XmlError if it is not XML at all, or not an Envelope
  */
-export function parseDescriptor(text: string): DescriptorFacts {
+export function parseDescriptor(
+  text: string,
+  { contents = false }: { readonly contents?: boolean } = {},
+): DescriptorFacts {
   const root = parseXml(text, DESCRIPTOR_LIMITS);
   if (root.name !== 'Envelope') {
     const what = /^html$/i.test(root.name) ? 'an HTML page' : `a ${root.name} document`;
@@ -55,6 +61,7 @@ export function parseDescriptor(text: string): DescriptorFacts {
     virtualSystems: root.descendants('VirtualSystem').map((system) => system.attribute('id') ?? ''),
     unsupported: unsupportedOf(root),
     problems: problemsOf(root, files),
+    ...(contents ? { contents: contentsOf(root) } : {}),
   };
 }
 

@@ -13,6 +13,8 @@ export interface Manifest {
   readonly entries: readonly ManifestEntry[];
   /** Lines that are not digests, for people. */
   readonly warnings: readonly string[];
+  /** How it differs from what the standard says and is read all the same, for people. */
+  readonly notes: readonly string[];
 }
 
 /**
@@ -35,9 +37,8 @@ const HEX_DIGITS = { 1: 40, 224: 56, 256: 64, 384: 96, 512: 128 } as const;
 export function parseManifest(bytes: Uint8Array, own: string): Manifest {
   const entries: ManifestEntry[] = [];
   const warnings: string[] = [];
-  for (const [i, line] of decode(bytes)
-    .split(/\r\n|\n|\r/)
-    .entries()) {
+  const text = decode(bytes);
+  for (const [i, line] of text.split(/\r\n|\n|\r/).entries()) {
     if (line.trim() === '') continue;
     const entry = parseLine(line, own, i + 1);
     if (entry) entries.push(entry);
@@ -46,7 +47,27 @@ export function parseManifest(bytes: Uint8Array, own: string): Manifest {
   if (entries.length === 0) {
     throw new FerryError('MANIFEST_INVALID', `${own} holds no digest`, { facts: { member: own } });
   }
-  return { entries: entries.filter(({ name }) => name !== baseName(own)), warnings };
+  const isOwn = ({ name }: ManifestEntry): boolean => name === own || name === baseName(own);
+  return {
+    entries: entries.filter((entry) => !isOwn(entry)),
+    warnings,
+    notes: notesOf(text, entries.some(isOwn), own),
+  };
+}
+
+function notesOf(text: string, listsItself: boolean, own: string): string[] {
+  const notes: string[] = [];
+  if (listsItself)
+    notes.push(`${own} has a digest of itself, which can't be right; it is left out`);
+  if (/^\s*SHA2?-/im.test(text))
+    notes.push(`${own} writes SHA2-256 for SHA256; it is read as that`);
+  if (/^\s*SHA[\d-]+\s+\(/im.test(text)) {
+    notes.push(`${own} has blanks before its parentheses, which other tools refuse`);
+  }
+  if (/^\s*SHA-?1\s*\(/im.test(text)) {
+    notes.push(`${own} has SHA-1 digests, which newer servers refuse to check`);
+  }
+  return notes;
 }
 
 function parseLine(line: string, own: string, number: number): ManifestEntry | undefined {

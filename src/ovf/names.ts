@@ -17,17 +17,38 @@ function decodeOnce(name: string): string {
   }
 }
 
-/** The name that is wanted, exactly as it stands if there is one, else the only one that is alike. */
-export function findAlike(names: readonly string[], wanted: readonly string[]): string | undefined {
-  const exact = wanted.find((name) => names.includes(name));
-  if (exact !== undefined) return exact;
-  const keys = new Set(wanted.map(looseKey));
-  const alike = names.filter((name) => keys.has(looseKey(name)));
-  return alike.length === 1 ? alike[0] : undefined;
+/** Things by their names, in all their spellings. A package may have thousands: nothing is searched twice. */
+export class NameIndex<T> {
+  readonly #exact = new Map<string, T[]>();
+  readonly #loose = new Map<string, T[]>();
+
+  constructor(things: readonly T[], nameOf: (thing: T) => string) {
+    for (const thing of things) {
+      const name = nameOf(thing);
+      push(this.#exact, name, thing);
+      push(this.#loose, looseKey(name), thing);
+    }
+  }
+
+  /** The one that is wanted, exactly as it stands if there is one, else the only one that is alike. */
+  find(wanted: readonly string[]): T | undefined {
+    const exact = wanted.flatMap((name) => this.#exact.get(name) ?? [])[0];
+    if (exact !== undefined) return exact;
+    const alike = this.all(wanted);
+    return alike.length === 1 ? alike[0] : undefined;
+  }
+
+  /** All that go by one of these names. */
+  all(wanted: readonly string[]): T[] {
+    const keys = new Set(wanted.map(looseKey));
+    return [...keys].flatMap((key) => this.#loose.get(key) ?? []);
+  }
 }
 
-export function isAlike(name: string, wanted: readonly string[]): boolean {
-  return wanted.includes(name) || wanted.some((other) => looseKey(other) === looseKey(name));
+function push<T>(map: Map<string, T[]>, key: string, thing: T): void {
+  const there = map.get(key);
+  if (there) there.push(thing);
+  else map.set(key, [thing]);
 }
 
 function looseKey(name: string): string {

@@ -3,11 +3,12 @@ import { FerryError } from '../errors.ts';
 import { readAll } from '../source/byte-source.ts';
 import { DESCRIPTOR_LIMITS } from '../xml.ts';
 import type { Container } from './container.ts';
+import type { PackageContents } from './contents.ts';
 import { type DescriptorFacts, withFileSizes } from './descriptor.ts';
-import { type Manifest, parseManifest } from './manifest.ts';
-import { isAlike } from './names.ts';
+import { type Manifest, type ManifestEntry, parseManifest } from './manifest.ts';
+import { NameIndex } from './names.ts';
 import { readDescriptor } from './read-descriptor.ts';
-import { type PackageFile, resolveReference } from './references.ts';
+import { firstUnchecked, type PackageFile, resolveReference } from './references.ts';
 
 /** An OVF package, opened: everything an upload needs to know, nothing read but headers. */
 export interface OvfPackage {
@@ -25,6 +26,10 @@ export interface OvfPackage {
   readonly manifestAlgorithm: string | undefined;
   /** Oddities that do not stop an upload. */
   readonly warnings: readonly string[];
+  /** What is odd and does no harm here; other tools may refuse it. */
+  readonly notes: readonly string[];
+  /** What it is; undefined unless that was asked for. */
+  readonly contents: PackageContents | undefined;
   /** What does stop it; empty unless `collect` was asked for. */
   readonly problems: readonly FerryError[];
 }
@@ -34,9 +39,19 @@ export interface PackageOptions {
   readonly verify: 'full' | 'off' | 'server';
   /** Return the problems of files instead of throwing the first. */
   readonly collect?: boolean;
+  /** Tell what the package is. */
+  readonly contents?: boolean;
 }
 
 const MAX_MANIFEST_BYTES = 1024 * 1024;
+const NO_MANIFEST: Manifest = { entries: [], warnings: [], notes: [] };
+/** More of them tell nobody anything. */
+const MAX_REMARKS = 100;
+
+function capped(remarks: readonly string[]): string[] {
+  const more = remarks.length - MAX_REMARKS;
+  return more > 0 ? [...remarks.slice(0, MAX_REMARKS), `and ${more} more of these`] : [...remarks];
+}
 
 /**
  * Reads descriptor and manifest and finds every file.
@@ -51,25 +66,38 @@ export async function readPackage(
 ): Promise<OvfPackage> {
   const folder = descriptorName.slice(0, descriptorName.lastIndexOf('/') + 1);
   const original = await readSmall(container, descriptorName, DESCRIPTOR_LIMITS.maxBytes);
-  const { text, facts } = await readDescriptor(original, descriptorName);
+  const { text, facts } = await readDescriptor(original, descriptorName, options);
   const manifestName = findManifest(container, descriptorName, folder);
-  const manifest = await readManifest(container, manifestName, options);
-  verifyDescriptor(original, [descriptorName, descriptorName.slice(folder.length)], manifest);
-
   const problems: FerryError[] = [];
-  const files: PackageFile[] = [];
+  const found = (error: unknown): void => {
+    if (!options.collect || !(error instanceof FerryError)) throw error;
+    problems.push(error);
+  };
+  for (const reason of facts.problems) {
+    found(new FerryError('DESCRIPTOR_INVALID', `${descriptorName} can't be used: ${reason}`));
+  }
+  const manifest = await readManifest(container, manifestName, options).catch((error: unknown) => {
+    found(error);
+    return NO_MANIFEST;
+  });
+  const digests = new NameIndex(manifest.entries, ({ name }) => name);
+  const ownNames = [descriptorName, descriptorName.slice(folder.length)];
+  const own = digests.all(ownNames);
+  for (const error of wrongDigests(original, descriptorName, own)) found(error);
+
+  const members = new NameIndex(container.names, (name) => name);
+  const byHref = new Map<string, PackageFile>();
   for (const reference of facts.files) {
-    if (files.some(({ href }) => href === reference.href)) continue; // two Files, one file
+    if (byHref.has(reference.href)) continue; // two Files, one file
     try {
-      files.push(
-        await resolveReference(reference, { container, folder, entries: manifest.entries }),
-      );
+      const file = await resolveReference(reference, { container, folder, members, digests });
+      byHref.set(reference.href, file);
     } catch (error) {
-      if (!options.collect || !(error instanceof FerryError)) throw error;
-      problems.push(error);
+      found(error);
     }
   }
-  const sizes = facts.files.map(({ href }) => files.find((file) => file.href === href)?.size);
+  const files = [...byHref.values()];
+  const sizes = facts.files.map(({ href }) => byHref.get(href)?.size);
   const corrected = facts.files.some(({ size }, i) => sizes[i] !== undefined && sizes[i] !== size);
   return {
     kind: 'ovf',
@@ -81,14 +109,22 @@ export async function readPackage(
     files,
     manifestName,
     manifestAlgorithm: manifest.entries[0]?.algorithm,
-    warnings: [
+    warnings: capped([
       ...container.warnings,
-      ...manifest.warnings,
-      ...warningsOf(facts, files),
       ...(options.verify !== 'off'
-        ? unverified(container, { files, manifest, manifestName, descriptorName, folder })
+        ? unverified(container, { files, manifest, manifestName, descriptorName, own })
         : []),
-    ],
+      ...sizeWarnings(files),
+      ...manifest.warnings,
+      ...warningsOf(facts),
+    ]),
+    notes: capped([
+      ...orderNotes(container, descriptorName),
+      ...container.notes,
+      ...manifest.notes,
+      ...(options.contents ? strangers(container, { files, manifestName, descriptorName }) : []),
+    ]),
+    contents: facts.contents,
     problems,
   };
 }
@@ -145,22 +181,22 @@ async function readManifest(
   name: string | undefined,
   { verify }: PackageOptions,
 ): Promise<Manifest> {
-  if (name === undefined || verify === 'off') return { entries: [], warnings: [] };
+  if (name === undefined || verify === 'off') return NO_MANIFEST;
   return parseManifest(await readSmall(container, name, MAX_MANIFEST_BYTES), name);
 }
 
-function verifyDescriptor(bytes: Buffer, names: readonly string[], { entries }: Manifest): void {
-  const [name = ''] = names;
-  for (const entry of entries) {
-    if (!isAlike(entry.name, names)) continue;
-    const actual = createHash(entry.algorithm).update(bytes).digest('hex');
-    if (actual === entry.digest) continue;
-    throw new FerryError(
-      'DIGEST_MISMATCH',
-      `${name} has the ${entry.algorithm.toUpperCase()} ${actual}, but the manifest says ${entry.digest}`,
-      { facts: { member: name, algorithm: entry.algorithm } },
-    );
-  }
+/** What the descriptor itself should be, and is not. */
+function wrongDigests(
+  bytes: Buffer,
+  name: string,
+  entries: readonly ManifestEntry[],
+): FerryError[] {
+  return entries.flatMap(({ algorithm, digest }) => {
+    const actual = createHash(algorithm).update(bytes).digest('hex');
+    if (actual === digest) return [];
+    const what = `${name} has the ${algorithm.toUpperCase()} ${actual}, but the manifest says ${digest}`;
+    return [new FerryError('DIGEST_MISMATCH', what, { facts: { member: name, algorithm } })];
+  });
 }
 
 /** UTF-8, and said to be: the original may have been UTF-16. */
@@ -169,15 +205,18 @@ function encode(text: string): Buffer {
   return Buffer.from(text.replace(declared, '$1UTF-8'), 'utf8');
 }
 
-function warningsOf(facts: DescriptorFacts, files: readonly PackageFile[]): string[] {
+function sizeWarnings(files: readonly PackageFile[]): string[] {
+  const wrong = files.filter(({ size, declaredSize }) => declaredSize !== size);
+  return wrong.map(
+    ({ href, size, declaredSize }) =>
+      `${href} has ${size} bytes, the descriptor says ${declaredSize ?? 'nothing'}; corrected`,
+  );
+}
+
+function warningsOf(facts: DescriptorFacts): string[] {
   const warnings: string[] = facts.unsupported.map((what) => `of the descriptor: ${what}`);
   if (facts.version !== '1.x') {
     warnings.push(`the descriptor is OVF ${facts.version}; vCD's guide promises only 1.0 and 1.1`);
-  }
-  for (const { href, size, declaredSize } of files) {
-    if (declaredSize === size) continue;
-    const said = declaredSize ?? 'nothing';
-    warnings.push(`${href} has ${size} bytes, the descriptor says ${said}; corrected`);
   }
   for (const id of facts.virtualSystems) {
     if (id.length <= 13) continue;
@@ -191,31 +230,61 @@ interface Verified {
   readonly manifest: Manifest;
   readonly manifestName: string | undefined;
   readonly descriptorName: string;
-  readonly folder: string;
+  /** What the manifest says of the descriptor. */
+  readonly own: readonly ManifestEntry[];
 }
 
 /** Whatever a manifest could have vouched for and does not, and digests that vouch for nothing. */
 function unverified(
   container: Container,
-  { files, manifest, manifestName, descriptorName, folder }: Verified,
+  { files, manifest, manifestName, descriptorName, own }: Verified,
 ): string[] {
   const warnings = container.names
     .filter((name) => /\.mf$/i.test(name) && name !== manifestName)
     .map((name) => `${name} does not belong to ${descriptorName} and was not used`);
   if (manifestName === undefined) return warnings;
-  const descriptorNames = [descriptorName, descriptorName.slice(folder.length)];
-  if (!manifest.entries.some(({ name }) => isAlike(name, descriptorNames))) {
+  if (own.length === 0) {
     warnings.push(`${descriptorName} is not in the manifest, so it is sent unverified`);
   }
-  for (const { href, checks } of files) {
-    if (checks.length === 0) {
-      warnings.push(`${href} is not in the manifest, so it is sent unverified`);
+  for (const file of files) {
+    const { href, checks } = file;
+    const from = firstUnchecked(file);
+    if (from === undefined) continue;
+    const what = checks.length === 0 ? href : `of ${href} what begins at byte ${from}`;
+    warnings.push(`${what} is not in the manifest, so it is sent unverified`);
+  }
+  const used = new Set([...files.flatMap(({ checks }) => checks), ...own].map(({ name }) => name));
+  for (const { name } of manifest.entries) {
+    if (!used.has(name)) {
+      warnings.push(`the manifest has a digest of ${name}, which the descriptor does not name`);
     }
   }
-  const used = new Set(files.flatMap(({ checks }) => checks.map(({ name }) => name)));
-  for (const { name } of manifest.entries) {
-    if (used.has(name) || isAlike(name, descriptorNames)) continue;
-    warnings.push(`the manifest has a digest of ${name}, which the descriptor does not name`);
-  }
   return warnings;
+}
+
+/** DSP0243 clause 5.3. What lies in a folder has no order. */
+function orderNotes(
+  { isOrdered, names }: Pick<Container, 'isOrdered' | 'names'>,
+  descriptorName: string,
+): string[] {
+  if (!isOrdered || names[0] === descriptorName) return [];
+  return [
+    `${descriptorName} is not the first in the archive, which other tools ask for; ovaferry does not`,
+  ];
+}
+
+/** Members that nothing names. */
+function strangers(
+  { names, isOrdered }: Container,
+  {
+    files,
+    manifestName,
+    descriptorName,
+  }: Pick<Verified, 'files' | 'manifestName' | 'descriptorName'>,
+): string[] {
+  if (!isOrdered) return []; // a folder may hold anything
+  const known = new Set([descriptorName, manifestName, ...files.flatMap(({ members }) => members)]);
+  return names
+    .filter((name) => !known.has(name) && !/\.(mf|cert)$/i.test(name))
+    .map((name) => `${name} is not in the descriptor and is not sent`);
 }

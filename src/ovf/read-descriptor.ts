@@ -2,7 +2,7 @@ import { fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { FerryError } from '../errors.ts';
 import type { DescriptorFacts } from './descriptor.ts';
-import type { DescriptorAnswer } from './descriptor-process.ts';
+import type { DescriptorAnswer, DescriptorQuestion } from './descriptor-process.ts';
 
 const PARSE_TIMEOUT_MS = 10_000;
 const MAX_DEATHS = 3;
@@ -19,19 +19,22 @@ export interface ReadDescriptor {
  *
  * @throws FerryError DESCRIPTOR_INVALID
  */
-export async function readDescriptor(bytes: Buffer, name: string): Promise<ReadDescriptor> {
-  const answer = await parseInChild(bytes, name);
+export async function readDescriptor(
+  bytes: Buffer,
+  name: string,
+  { contents = false }: { readonly contents?: boolean | undefined } = {},
+): Promise<ReadDescriptor> {
+  const question = { encoded: bytes.toString('base64'), contents };
+  const answer = await parseInChild(question, name);
   if (!answer.ok) throw invalid(name, answer.reason);
-  const [problem] = answer.facts.problems;
-  if (problem !== undefined) throw invalid(name, `can't be used: ${problem}`);
   return { text: answer.text, facts: answer.facts };
 }
 
 /** A machine that is out of breath kills innocent children: only the third death is the text's fault. */
-async function parseInChild(bytes: Buffer, name: string): Promise<DescriptorAnswer> {
+async function parseInChild(question: DescriptorQuestion, name: string): Promise<DescriptorAnswer> {
   let died = '';
   for (let i = 0; i < MAX_DEATHS; i += 1) {
-    const outcome = await runChild(bytes);
+    const outcome = await runChild(question);
     if (typeof outcome !== 'string') return outcome;
     died = outcome;
   }
@@ -39,7 +42,7 @@ async function parseInChild(bytes: Buffer, name: string): Promise<DescriptorAnsw
 }
 
 /** The child's answer, or how it ended without one. */
-function runChild(bytes: Buffer): Promise<DescriptorAnswer | string> {
+function runChild(question: DescriptorQuestion): Promise<DescriptorAnswer | string> {
   const child = fork(fileURLToPath(new URL('./descriptor-process.js', import.meta.url)), [], {
     execArgv: ['--max-old-space-size=256'],
     env: {},
@@ -51,7 +54,7 @@ function runChild(bytes: Buffer): Promise<DescriptorAnswer | string> {
     child.once('message', (answer) => resolve(answer as DescriptorAnswer));
     child.on('error', (error) => resolve(error.message));
     child.once('exit', (code, signal) => resolve(String(signal ?? code)));
-    child.send(bytes.toString('base64'), (error) => error && resolve(error.message));
+    child.send(question, (error) => error && resolve(error.message));
   });
 }
 

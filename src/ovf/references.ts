@@ -4,7 +4,7 @@ import type { DigestCheck } from '../source/digest-watch.ts';
 import type { Container } from './container.ts';
 import type { FileReference } from './descriptor.ts';
 import type { ManifestEntry } from './manifest.ts';
-import { findAlike, isAlike, plainName } from './names.ts';
+import { type NameIndex, plainName } from './names.ts';
 
 /** A file of a package as it will be sent. */
 export interface PackageFile {
@@ -15,13 +15,18 @@ export interface PackageFile {
   readonly declaredSize: number | undefined;
   readonly source: ByteSource;
   readonly checks: readonly DigestCheck[];
+  /** Names in the container of what holds its bytes: one, or its parts. */
+  readonly members: readonly string[];
 }
 
 export interface ResolveOptions {
   readonly container: Container;
   /** The descriptor's folder inside the container, '' or ending in '/'. */
   readonly folder: string;
-  readonly entries: readonly ManifestEntry[];
+  /** The container's names. */
+  readonly members: NameIndex<string>;
+  /** The manifest's lines. */
+  readonly digests: NameIndex<ManifestEntry>;
 }
 
 /** Chunked files have at most this many parts; nine digits would allow a thousand million. */
@@ -34,7 +39,7 @@ const MAX_PARTS = 100_000;
  */
 export async function resolveReference(
   reference: FileReference,
-  { container, folder, entries }: ResolveOptions,
+  options: ResolveOptions,
 ): Promise<PackageFile> {
   assertSafeHref(reference.href);
   if (reference.compression !== undefined && !/^(identity)?$/i.test(reference.compression)) {
@@ -47,7 +52,7 @@ export async function resolveReference(
       },
     );
   }
-  const parts = await openParts(reference, container, folder);
+  const parts = await openParts(reference, options);
   const source =
     parts.length === 1 && parts[0]
       ? parts[0].source
@@ -60,7 +65,8 @@ export async function resolveReference(
     size: source.size,
     declaredSize: reference.size,
     source,
-    checks: checksOf(reference.href, parts, source.size, entries),
+    checks: checksOf(reference.href, parts, source.size, options.digests),
+    members: parts.flatMap(({ names }) => names[0] ?? []),
   };
 }
 
@@ -72,10 +78,9 @@ interface Part {
 
 async function openParts(
   reference: FileReference,
-  container: Container,
-  folder: string,
+  { container, folder, members }: ResolveOptions,
 ): Promise<Part[]> {
-  const whole = findName(container, folder, reference.href);
+  const whole = findName(members, folder, reference.href);
   if (whole !== undefined) return [await openPart(container, folder, whole)];
   if (!reference.chunkBytes) {
     // Lets the container say what it misses (a sub-folder's file is not in a folder's names).
@@ -83,7 +88,7 @@ async function openParts(
   }
   const parts: Part[] = [];
   for (let i = 0; i < MAX_PARTS; i += 1) {
-    const name = findName(container, folder, partName(reference.href, i));
+    const name = findName(members, folder, partName(reference.href, i));
     if (name === undefined) break;
     parts.push(await openPart(container, folder, name));
   }
@@ -127,21 +132,21 @@ async function openPart(container: Container, folder: string, name: string): Pro
 }
 
 /** The literal name first, then percent-decoded once, then whatever is alike. */
-function findName(container: Container, folder: string, href: string): string | undefined {
+function findName(members: NameIndex<string>, folder: string, href: string): string | undefined {
   const wanted = [href.replace(/^(\.\/)+/, ''), plainName(href)].map((name) => folder + name);
-  return findAlike(container.names, wanted);
+  return members.find(wanted);
 }
 
 function checksOf(
   href: string,
   parts: readonly Part[],
   size: number,
-  entries: readonly ManifestEntry[],
+  digests: NameIndex<ManifestEntry>,
 ): DigestCheck[] {
   const checks: DigestCheck[] = [];
   const add = (names: readonly string[], start: number, end: number): void => {
-    for (const { algorithm, name, digest } of entries) {
-      if (isAlike(name, names)) checks.push({ algorithm, start, end, expected: digest, name });
+    for (const { algorithm, name, digest } of digests.all(names)) {
+      checks.push({ algorithm, start, end, expected: digest, name });
     }
   };
   const [only] = parts;
@@ -156,6 +161,19 @@ function checksOf(
   }
   add([href], 0, size);
   return checks;
+}
+
+/** Bytes that no digest vouches for: the first of them; undefined if every byte has one. */
+export function firstUnchecked({
+  checks,
+  size,
+}: Pick<PackageFile, 'checks' | 'size'>): number | undefined {
+  let checked = 0;
+  for (const { start, end } of [...checks].sort((a, b) => a.start - b.start)) {
+    if (start > checked) return checked;
+    checked = Math.max(checked, end);
+  }
+  return checked < size || checks.length === 0 ? checked : undefined;
 }
 
 /** A package may only name files of its own: nothing absolute, nothing above it, nothing elsewhere. */
