@@ -1,7 +1,7 @@
 import type { Config } from './config/load.ts';
 import { FerryError } from './errors.ts';
 import type { createLoginLock } from './jobs/login-lock.ts';
-import type { TargetAccess } from './jobs/processor.ts';
+import type { TargetAccess } from './jobs/processor-world.ts';
 import { TargetGate } from './jobs/target-gate.ts';
 import { VcdClient } from './vcd/client.ts';
 
@@ -13,12 +13,19 @@ interface OpenTargets {
   close(): void;
 }
 
-/** One client for each target, with one login, shared by all uploads of this process. */
-export function openTargets(config: Config, lockOf: (target: string) => LoginLock): OpenTargets {
+/**
+ * One client for each target, with one login, shared by all uploads of this process.
+ *
+ * @param current the configuration as it is now: a password may have been corrected in it
+ */
+export function openTargets(
+  current: () => Config,
+  lockOf: (target: string) => LoginLock,
+): OpenTargets {
   const opening = new Map<string, Promise<TargetAccess>>();
   const gates = new Map<string, TargetGate>();
   const open = async (name: string): Promise<TargetAccess> => {
-    const vcd = await createClient(config, name, lockOf(name));
+    const vcd = await createClient(current, name, lockOf(name));
     const gate = new TargetGate(async (signal) => {
       await vcd.probe(signal);
     });
@@ -45,20 +52,20 @@ export function openTargets(config: Config, lockOf: (target: string) => LoginLoc
 
 /** Logs in under the lock; who asks alone, as `doctor` does, needs none. */
 export async function createClient(
-  config: Config,
+  current: () => Config,
   name: string,
   alone?: LoginLock,
 ): Promise<VcdClient> {
-  const target = config.targets.get(name);
+  const target = current().targets.get(name);
   if (!target) throw new FerryError('TARGET_UNKNOWN', `there is no target ${name}`);
   const { url, org, tenant, ca, certificateSha256, insecure, proxy } = await target.resolve();
   return new VcdClient({
     url,
     org,
     ...(tenant === undefined ? {} : { tenant }),
-    credentials: async () => (await target.resolve()).credentials,
+    credentials: async () => (await (current().targets.get(name) ?? target).resolve()).credentials,
     // With the lock, a rejection holds for all workers; here it only spans a burst of requests.
-    rejectedPauseMs: alone ? 1_000 : 60_000,
+    rejectedPauseMs: alone ? 250 : 60_000,
     ...(alone ? { alone } : {}),
     trust: {
       insecure,

@@ -13,7 +13,7 @@ export interface LiveLimitsOptions {
 
 /** The limits of a configuration file as it is now: they change without a restart. */
 export class LiveLimits {
-  readonly #config: Config;
+  #config: Config;
   readonly #options: LiveLimitsOptions;
   #limits: Limits;
   #seen = '';
@@ -36,11 +36,18 @@ export class LiveLimits {
     return this.#limits;
   }
 
+  /** As the file says now: for secrets, which may have been corrected in it. */
+  get config(): Config {
+    return this.#config;
+  }
+
   /** Reads the file again. What is wrong with it is told to `onError`. */
   async reload(): Promise<void> {
     this.#seen = await stateOf(this.#config.file);
     try {
-      const limits = await this.#config.reload().limits();
+      const config = this.#config.reload();
+      const limits = await config.limits();
+      this.#config = config;
       // A target that is gone from the file is served until the next start, as it was.
       const targets = new Map([...this.#limits.targets, ...limits.targets]);
       this.#limits = { ...limits, targets };

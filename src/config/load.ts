@@ -6,13 +6,24 @@ import type { z } from 'zod';
 import { FerryError } from '../errors.ts';
 import type { Limits } from './limits.ts';
 import {
+  type DashboardLogin,
   type ResolvedHook,
   type ResolvedTarget,
+  type ResolvedTraces,
   resolveHook,
+  resolveLogin,
   resolveTarget,
+  resolveTraces,
   substitute,
 } from './resolve.ts';
-import { configSchema, type RawConfig, type RawTarget } from './schema.ts';
+import {
+  configSchema,
+  keysAt,
+  type RawConfig,
+  type RawDashboard,
+  type RawTarget,
+} from './schema.ts';
+import { suggestion } from './suggest.ts';
 
 /** A target as the queue commands know it; secrets are read when somebody logs in. */
 export interface TargetConfig {
@@ -42,6 +53,18 @@ export interface Config {
   readonly worker: RawConfig['worker'];
   /** Where events are sent. */
   readonly hooks: ReadonlyMap<string, Hook>;
+  readonly dashboard: {
+    readonly listen: RawDashboard['listen'];
+    /** What lets somebody in; undefined for nobody but this machine. @throws FerryError CREDENTIALS_MISSING */
+    login(): Promise<DashboardLogin | undefined>;
+  };
+  /**
+   * Where traces go; undefined where nobody wants any. What is undefined in it is as OpenTelemetry's own
+   * environment variables say.
+   *
+   * @throws FerryError CREDENTIALS_MISSING, CONFIG_INVALID
+   */
+  traces(): ResolvedTraces | undefined;
   /** What may be changed while workers run. */
   limits(): Promise<Limits>;
   /** The same file as it is now. @throws FerryError CONFIG_INVALID */
@@ -93,6 +116,11 @@ export function loadConfig(options: LoadOptions = {}): Config {
         { name, events: hook.events, resolve: () => resolveHook(name, hook, where) },
       ]),
     ),
+    dashboard: {
+      listen: raw.dashboard.listen,
+      login: () => resolveLogin(raw.dashboard, where),
+    },
+    traces: () => resolveTraces(raw.traces, where),
     // Loaded where limits count: commands that only enqueue are to start at once.
     limits: async () => (await import('./limits.ts')).limitsOf(raw),
     reload: () => loadConfig({ ...options, file }),
@@ -156,12 +184,17 @@ function keyOf({ path }: z.core.$ZodIssue): string {
   return path.length === 0 ? '' : `${path.map(String).join('.')}: `;
 }
 
-function messageOf(issue: z.core.$ZodIssue): string {
-  if (issue.code === 'unrecognized_keys') return `unknown key ${issue.keys.join(', ')}`;
+/** @param at where it stands, if not at its own path */
+function messageOf(issue: z.core.$ZodIssue, at: readonly PropertyKey[] = issue.path): string {
+  if (issue.code === 'unrecognized_keys') {
+    const known = keysAt(at);
+    return `unknown key ${issue.keys.map((key) => `${key}${suggestion(key, known)}`).join(', ')}`;
+  }
   if (issue.code === 'invalid_union') {
     // Of the alternatives the one that says what was expected, in our words.
     const inner = issue.errors.flat();
-    return (inner.find(({ code }) => code === 'custom') ?? inner.at(-1))?.message ?? issue.message;
+    const best = inner.find(({ code }) => code === 'custom' || code === 'unrecognized_keys');
+    return best ? messageOf(best, [...at, ...best.path]) : (inner.at(-1)?.message ?? issue.message);
   }
   return issue.message;
 }

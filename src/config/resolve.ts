@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { FerryError } from '../errors.ts';
-import type { RawHook, RawTarget } from './schema.ts';
+import type { RawConfig, RawDashboard, RawHook, RawTarget } from './schema.ts';
 import { tokenFile } from './token-file.ts';
 
 /** A target with everything that logging in needs. Holds secrets: never logged, never stored. */
@@ -101,6 +101,60 @@ export async function resolveHook(
       ? substitute(secret ?? '', `${key}.secret`, where)
       : (await readText(secretFile, `${key}.secretFile`, where)).trimEnd();
   return { url: new URL(address), secret: text };
+}
+
+/** What lets somebody see the dashboard. */
+export type DashboardLogin =
+  | { readonly kind: 'password'; readonly user: string; readonly password: string }
+  | { readonly kind: 'token'; readonly token: string };
+
+/** @throws FerryError CREDENTIALS_MISSING, CONFIG_INVALID */
+export async function resolveLogin(
+  raw: RawDashboard,
+  where: Where,
+): Promise<DashboardLogin | undefined> {
+  const secret = async (key: 'password' | 'token'): Promise<string | undefined> => {
+    const [text, file] = [raw[key], raw[`${key}File`]];
+    const found =
+      file === undefined
+        ? text && substitute(text, `dashboard.${key}`, where)
+        : (await readText(file, `dashboard.${key}File`, where)).trimEnd();
+    if (found !== '') return found;
+    throw new FerryError('CREDENTIALS_MISSING', `dashboard.${key} in ${where.file} is empty`, {
+      hint: 'Give the dashboard the password or token that it is to ask for.',
+    });
+  };
+  const token = await secret('token');
+  if (token !== undefined) return { kind: 'token', token };
+  const password = await secret('password');
+  if (password === undefined) return undefined;
+  return { kind: 'password', user: substitute(raw.user ?? '', 'dashboard.user', where), password };
+}
+
+/** A collector of traces. Headers may hold a secret. */
+export interface ResolvedTraces {
+  readonly url: string | undefined;
+  readonly headers: Readonly<Record<string, string>> | undefined;
+}
+
+/** @throws FerryError CREDENTIALS_MISSING, CONFIG_INVALID */
+export function resolveTraces(raw: RawConfig['traces'], where: Where): ResolvedTraces | undefined {
+  const { env, file } = where;
+  const isOff = env['OTEL_SDK_DISABLED']?.toLowerCase() === 'true';
+  if (isOff || env['OTEL_TRACES_EXPORTER'] === 'none') return undefined;
+  if (raw === undefined) {
+    const named = env['OTEL_EXPORTER_OTLP_TRACES_ENDPOINT'] || env['OTEL_EXPORTER_OTLP_ENDPOINT'];
+    return named ? { url: undefined, headers: undefined } : undefined;
+  }
+  const url = substitute(raw.url, 'traces.url', where);
+  if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) {
+    throw new FerryError('CONFIG_INVALID', `traces.url in ${file} is not an http(s):// address`);
+  }
+  const headers = Object.entries(raw.headers).map(([name, value]) => [
+    name,
+    substitute(value, `traces.headers.${name}`, where),
+  ]);
+  return { url, headers: Object.fromEntries(headers) as Record<string, string> };
 }
 
 type Value = (key: keyof RawTarget) => string | undefined;

@@ -1,6 +1,7 @@
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
+import { parse, stringify } from 'yaml';
 import { loadConfig } from '../../src/config/load.ts';
 import { parseDuration, parseRate, parseSize } from '../../src/config/units.ts';
 import { withFolder } from '../helpers/temp.ts';
@@ -158,5 +159,38 @@ describe('a configuration', () => {
     expect(
       await proxied('https://vcd.example.com', { NO_PROXY: 'x, .example.com' }),
     ).toBeUndefined();
+  });
+});
+
+describe('what the pages show of a configuration', () => {
+  const root = join(import.meta.dirname, '..', '..', '..');
+  const beside = { url: 'https://vcd.example.com', org: 'acme', bearerToken: 'x' };
+
+  test('can be read', async () => {
+    const pages = (await readdir(join(root, 'docs'))).filter((name) => name.endsWith('.md'));
+    let count = 0;
+    for (const page of ['README.md', ...pages.map((name) => join('docs', name))]) {
+      const text = await readFile(join(root, page), 'utf8');
+      for (const [, block = ''] of text.matchAll(/^ {0,4}```yaml\n([\s\S]*?)^ {0,4}```$/gm)) {
+        const shown = parse(block) as Record<string, Record<string, Record<string, unknown>>>;
+        if (Array.isArray(shown) || shown['uploads']) continue; // faults of the simulator, a manifest
+        for (const [name, target] of Object.entries(shown['targets'] ?? {})) {
+          // What says no more than limits stands beside the rest.
+          if (target['url'] === undefined)
+            (shown['targets'] ?? {})[name] = { ...beside, ...target };
+        }
+        await loaded(stringify(shown), (config) => config.limits());
+        count += 1;
+      }
+    }
+    expect(count).toBeGreaterThan(6);
+  });
+
+  test('is a whole one in the examples', async () => {
+    const text = await readFile(join(root, 'examples', 'ovaferry.yaml'), 'utf8');
+    await loaded(text, async (config) => {
+      expect([...config.targets.keys()]).toEqual(['lab', 'prod']);
+      expect((await config.limits()).line?.name).toBe('dc1');
+    });
   });
 });
