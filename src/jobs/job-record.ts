@@ -11,6 +11,7 @@ export class JobRecord {
   readonly #lease: Lease;
   readonly #log: Log;
 
+  /** @param parts of the log every line names the job and its run already */
   constructor(id: string, data: JobData, parts: { readonly lease: Lease; readonly log: Log }) {
     this.id = id;
     this.data = data;
@@ -20,8 +21,8 @@ export class JobRecord {
 
   /** Writes a line about this job. */
   say(level: 'info' | 'warn' | 'error', message: string): void {
-    const { name, target, catalog } = this.data.request;
-    this.#log[level]({ job: this.id, name, target, catalog }, message);
+    const { name, catalog } = this.data.request;
+    this.#log[level]({ name, catalog }, message);
   }
 
   /** Stored with the next beat. */

@@ -45,7 +45,9 @@ export class JobViews {
     for (const queue of queues) {
       for (const state of states) {
         const types = state === 'waiting' ? (['waiting', 'prioritized'] as const) : [state];
-        const jobs = await this.#queues.of(queue).getJobs([...types], 0, limit - 1);
+        // Of those that wait for a time the first is the next.
+        const isFirst = state === 'delayed';
+        const jobs = await this.#queues.of(queue).getJobs([...types], 0, limit - 1, isFirst);
         // A job may have been removed between the list and the look at it.
         for (const job of jobs) if (job) views.push(viewOf(job, state));
       }

@@ -12,6 +12,12 @@ interface Metered {
 
 type MeterBefore = Pick<JobProgress, 'files' | 'bytesResent'> & { readonly bytesLost: number };
 
+interface MeterListener {
+  /** Told of all bytes, those that are sent again included. */
+  readonly onSent?: (bytes: number) => void;
+  readonly onEnter?: (stage: Stage) => void;
+}
+
 /** Counts what a running upload sends, and what the server had and lost again. */
 export class Meter {
   #stage: Stage = 'inspecting';
@@ -22,18 +28,18 @@ export class Meter {
   /** What the run before this one had sent; it may have died before it could see what was kept. */
   readonly #before: MeterBefore;
 
-  readonly #onSent: (bytes: number) => void;
+  readonly #listener: MeterListener;
 
-  /** @param onSent told of all bytes, those that are sent again included */
-  constructor(before: MeterBefore, onSent: (bytes: number) => void = () => undefined) {
+  constructor(before: MeterBefore, listener: MeterListener = {}) {
     this.#before = before;
-    this.#onSent = onSent;
+    this.#listener = listener;
     this.#resent = before.bytesResent;
     this.#lost = before.bytesLost;
   }
 
   enter(stage: Stage): void {
     this.#stage = stage;
+    this.#listener.onEnter?.(stage);
   }
 
   expect(files: readonly { readonly name: string; readonly size: number }[]): void {
@@ -47,7 +53,7 @@ export class Meter {
   sent(name: string, bytes: number): void {
     const file = this.#files.get(name);
     if (file) file.sent += bytes;
-    this.#onSent(bytes);
+    this.#listener.onSent?.(bytes);
   }
 
   /** The server's own count: what was sent beyond it was sent in vain. */

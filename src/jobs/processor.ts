@@ -1,75 +1,21 @@
 import { type Job, UnrecoverableError } from 'bullmq';
 import { classify, isTargetFault } from '../errors.ts';
-import { asked } from '../redis/asked.ts';
-import type { VcdClient } from '../vcd/client.ts';
-import { ChunkSizer } from './chunks.ts';
+import { boundLog } from './bound-log.ts';
 import { cleanUp } from './clean-up.ts';
 import { type Checkpoint, type JobProgress, parseJobData } from './job-data.ts';
 import { toJobError } from './job-error.ts';
 import { JobRecord } from './job-record.ts';
 import { keepReady } from './keep-ready.ts';
-import type { Lease } from './lease.ts';
 import { transferWindow } from './limits/transfer-window.ts';
 import { Meter } from './meter.ts';
 import { targetOfJob } from './names.ts';
-import { complete, type Ending, fail, handOver, postpone, type Shared } from './outcome.ts';
+import { complete, type Ending, fail, handOver, postpone } from './outcome.ts';
+import { type ProcessorWorld, type Run, requestIdOf } from './processor-world.ts';
 import { tryToPutBack } from './replace.ts';
-import { Patience } from './retry.ts';
+import { RunTrace, type Span } from './run-trace.ts';
 import { runUpload } from './run-upload.ts';
-import type { TargetGate } from './target-gate.ts';
-import type {
-  LinePlace,
-  Log,
-  Throttle,
-  Upload,
-  UploadDeps,
-  UploadResult,
-  UploadSettings,
-} from './upload-deps.ts';
-
-/** A target as the uploads of one process share it. */
-export interface TargetAccess {
-  readonly vcd: VcdClient;
-  readonly gate: TargetGate;
-}
-
-/** What every run of this process shares. */
-export interface ProcessorWorld extends Shared {
-  /** @throws FerryError CREDENTIALS_MISSING */
-  readonly access: (target: string) => Promise<TargetAccess>;
-  readonly openImage: UploadDeps['openImage'];
-  readonly throttle: (target: string) => Throttle;
-  /** Told of all bytes that are sent. */
-  readonly onSent: (
-    bytes: number,
-    of: { readonly target: string; readonly batch: string | null },
-  ) => void;
-  /** Told how long imports took, and of how many bytes. */
-  readonly onImported: (target: string, bytes: number, ms: number) => void;
-  readonly settings: ProcessorSettings;
-  /** Names this installation in the marks of what it creates. */
-  readonly installation: string;
-  readonly log: Log;
-}
-
-export interface ProcessorSettings extends UploadSettings {
-  /** Bytes; undefined to adapt to the line. */
-  readonly chunkBytes: number | undefined;
-  /** How long a run waits for a target before it gives its place back. */
-  readonly patienceMs: number;
-  /** How long nothing may move before the job fails for good. */
-  readonly giveUpMs: number;
-}
-
-/** One run of one job. */
-export interface Run {
-  readonly job: Job;
-  readonly token: string;
-  readonly lease: Lease;
-  readonly line: LinePlace;
-  /** Aborted with SHUTDOWN when this process is to stop. */
-  readonly shutdown: AbortSignal;
-}
+import type { Upload, UploadResult } from './upload-deps.ts';
+import { uploadOf } from './upload-of.ts';
 
 /** Failures for good that come from the server: three equal ones in a row are hardly three accidents. */
 const OF_SERVER: ReadonlySet<string> = new Set([
@@ -85,24 +31,31 @@ const OF_SERVER: ReadonlySet<string> = new Set([
  */
 export async function processJob(world: ProcessorWorld, run: Run): Promise<void> {
   const { job, lease, token } = run;
+  const target = targetOfJob(job.id ?? '');
+  const log = boundLog(world.log, { job: job.id, target, request: requestIdOf(run) });
   let record: JobRecord;
   try {
-    record = new JobRecord(job.id ?? '', parseJobData(job.data), { lease, log: world.log });
+    record = new JobRecord(job.id ?? '', parseJobData(job.data), { lease, log });
   } catch (error) {
     await lease.close();
     await job.moveToFailed(new UnrecoverableError(String(error)), token, false);
     const id = job.id ?? '';
-    await world.brakes.forgetWish(targetOfJob(id), id).catch(() => undefined);
+    await world.brakes.forgetWish(target, id).catch(() => undefined);
     return;
   }
-  const { target, batch } = record.data.request;
+  const { batch } = record.data.request;
+  const trace = new RunTrace(world.tracer?.beginRun(jobOf(run), attributesOf(run, record)));
   const window = transferWindow(() => world.limitsOf(target));
-  const meter = new Meter(progressBefore(job, record.data.checkpoint), (bytes) => {
-    // What trickles says nothing about how fast it could go.
-    if (window.phase() === 'open') world.onSent(bytes, { target, batch });
+  const meter = new Meter(progressBefore(job, record.data.checkpoint), {
+    onSent(bytes) {
+      // What trickles says nothing about how fast it could go.
+      if (window.phase() === 'open') world.onSent(bytes, { target, batch });
+    },
+    onEnter: (stage) => trace.enter(stage),
   });
   const ending: Ending = {
     ...{ ...world, job, token, lease, record },
+    observer: trace.observing(world.observer),
     progress: () => meter.snapshot(),
   };
   lease.reportProgress(() => meter.snapshot());
@@ -112,23 +65,36 @@ export async function processJob(world: ProcessorWorld, run: Run): Promise<void>
     await record.save({ startedAt: record.data.startedAt ?? Date.now(), requestIds });
     record.say('info', record.data.checkpoint.item ? 'goes on' : 'begins');
     if (await endUnbegun(ending)) return;
-    const access = await world.access(record.data.request.target);
-    await tell(uploadOf(world, run, { record, meter, access }), ending);
+    const access = await world.access(target);
+    const parts = { record, meter, access, log, onCall: trace.onCall };
+    await tell(uploadOf(world, run, parts), ending);
   } catch (error) {
     const failure = classify(lease.lost.aborted ? lease.lost.reason : error);
     // Whatever the job needs now, somebody else does it.
-    if (failure.code === 'LOCK_LOST') world.log.warn({ job: job.id }, failure.message);
+    if (failure.code === 'LOCK_LOST') log.warn({}, failure.message);
     else if (failure.code === 'SHUTDOWN') await handOver(ending);
     else await postpone(ending, failure, world.settings.giveUpMs);
+  } finally {
+    trace.end();
   }
 }
 
-const KEPT_REQUEST_IDS = 20;
-
-/** What the requests of a run are called in vCD's logs. */
-function requestIdOf({ job, token }: Run): string {
-  return `ovaferry-${job.id}-${token.slice(0, 8)}`;
+function jobOf({ job }: Run): { readonly id: string; readonly enqueuedAt: number } {
+  return { id: job.id ?? '', enqueuedAt: job.timestamp };
 }
+
+/** What a trace says of a run. */
+function attributesOf(run: Run, { data }: JobRecord): Parameters<Span['set']>[0] {
+  const { target, catalog, name, kind } = data.request;
+  return {
+    'ovaferry.job.id': run.job.id ?? '',
+    'ovaferry.request_id': requestIdOf(run),
+    ...{ 'ovaferry.target': target, 'ovaferry.catalog': catalog, 'ovaferry.item': name },
+    ...{ 'ovaferry.kind': kind, 'ovaferry.attempt': data.attempts + 1 },
+  };
+}
+
+const KEPT_REQUEST_IDS = 20;
 
 /** A job that is cancelled before it touched the server ends without it: it may be out of reach. */
 async function endUnbegun(ending: Ending): Promise<boolean> {
@@ -194,86 +160,5 @@ function progressBefore(
     files: last.files ?? [],
     bytesResent: Math.max(last.bytesResent ?? 0, bytesResent),
     bytesLost,
-  };
-}
-
-function uploadOf(
-  world: ProcessorWorld,
-  run: Run,
-  { record, meter, access }: { record: JobRecord; meter: Meter; access: TargetAccess },
-): Upload {
-  const { lease, shutdown, line } = run;
-  const { settings, log, installation, brakes, reservations, storage } = world;
-  const { request } = record.data;
-  const jobId = record.id;
-  let isTrial = true;
-  /** The target lets us work: whatever kept its jobs back is over. */
-  const works = (patch: Partial<Checkpoint>): void => {
-    if (!isTrial || !(patch.item || patch.progressedAt)) return;
-    isTrial = false;
-    void brakes.liftFault(request.target).catch(() => undefined);
-  };
-  return {
-    request,
-    owner: { installation, jobId },
-    shutdown,
-    context: {
-      signal: AbortSignal.any([lease.lost, lease.cancelled, shutdown]),
-      requestId: requestIdOf(run),
-    },
-    deps: {
-      vcd: access.vcd,
-      openImage: world.openImage,
-      checkpoint: {
-        get current() {
-          return record.data.checkpoint;
-        },
-        async save(patch) {
-          works(patch);
-          await record.saveCheckpoint(patch);
-        },
-        note(patch) {
-          works(patch);
-          record.noteCheckpoint(patch);
-        },
-      },
-      meter,
-      line,
-      reservation: {
-        async claim(catalogUrn) {
-          const reserved = await asked(() => reservations.claim(catalogUrn, record.data, jobId));
-          if (reserved !== record.data.checkpoint.reserved) record.noteCheckpoint({ reserved });
-        },
-        isLiving: (id) => asked(() => reservations.isLiving(id)),
-        isUnderWay: (id) => asked(() => reservations.isUnderWay(id)),
-      },
-      storage: {
-        async claim(profile, needed) {
-          const share = await asked(() => storage.claim(profile, jobId, needed));
-          const before = record.data.checkpoint.storage;
-          if (share === before) return;
-          if (before !== null) await storage.release(before, jobId).catch(() => undefined);
-          record.noteCheckpoint({ storage: share });
-        },
-      },
-      chunks: new ChunkSizer(settings.chunkBytes),
-      throttle: world.throttle(request.target),
-      window: transferWindow(() => world.limitsOf(request.target)),
-      onImported(ms) {
-        const { bytesTotal } = meter.snapshot();
-        world.onImported(request.target, bytesTotal, ms);
-      },
-      assertOwned: () => lease.assertHeld(),
-      newPatience: () =>
-        new Patience({
-          limitMs: settings.patienceMs,
-          untilReachable: (signal) => access.gate.untilUp(signal),
-          onRetry(error, delayMs) {
-            log.warn({ job: jobId, code: error.code, delayMs }, error.message);
-          },
-        }),
-      settings,
-      log,
-    },
   };
 }

@@ -1,8 +1,10 @@
 import type { Redis } from 'ioredis';
 import { FerryError } from '../errors.ts';
 import { Batches } from './batch/batches.ts';
+import { Expectation } from './batch/expectation.ts';
 import { Ledger, type Receipt } from './batch/ledger.ts';
 import { type BatchState, Overview } from './batch/overview.ts';
+import { Rates } from './batch/rates.ts';
 import { type Brake, Brakes } from './brakes.ts';
 import { type EnqueueOptions, Enqueuer, type WantedUpload } from './enqueue.ts';
 import type { JobData } from './job-data.ts';
@@ -14,6 +16,7 @@ import { queueOf, queueOfJob, targetOfJob, WAKE_CHANNEL, wishesKey, workersKey }
 import { QueueSet } from './queue-set.ts';
 import { Rejections } from './rejections.ts';
 import { claimPlaces, findHolders, sameUploadKey } from './same-upload.ts';
+import { type TargetState, targetStates } from './target-states.ts';
 
 export interface Counts {
   readonly waiting: number;
@@ -21,6 +24,12 @@ export interface Counts {
   readonly delayed: number;
   readonly completed: number;
   readonly failed: number;
+}
+
+/** An upload that nobody has enqueued. */
+export interface PlannedUpload {
+  readonly target: string;
+  readonly bytes: number;
 }
 
 /** The producers' side of the queues: puts jobs in, looks at them, says what should become of them. */
@@ -109,9 +118,9 @@ export class UploadQueues {
     return total;
   }
 
-  /** All of them as wholes, newest first. */
-  batches(limits?: Limits): Promise<BatchState[]> {
-    return this.#overview.all(limits);
+  /** Batches as wholes, newest first. */
+  batches(limits?: Limits, atMost?: number): Promise<BatchState[]> {
+    return this.#overview.all(limits, atMost);
   }
 
   /** A batch as a whole; with limits also what is to be expected of it. @throws FerryError BATCH_NOT_FOUND */
@@ -123,6 +132,19 @@ export class UploadQueues {
     });
   }
 
+  /** When uploads would have arrived if they were enqueued now, in this order. */
+  async forecast(
+    uploads: readonly PlannedUpload[],
+    limits: Limits,
+  ): Promise<(number | undefined)[]> {
+    const expectation = new Expectation({ redis: this.#redis, queues: this.#queues });
+    const expected = uploads.map(({ target, bytes }, i) => ({
+      ...{ id: `planned ${i}`, target, bytes, left: bytes },
+    }));
+    const { at } = await expectation.of(expected, limits);
+    return expected.map(({ id }) => at.get(id));
+  }
+
   /** Those that are not done first; none if there is no such batch. */
   async jobsOfBatch(name: string): Promise<JobDetails[]> {
     const ids = [...(await this.#batches.openIds(name)), ...(await this.#batches.doneIds(name))];
@@ -132,6 +154,13 @@ export class UploadQueues {
   /** In the order of the ids; undefined for what has not arrived. */
   receipts(ids: readonly string[]): Promise<(Receipt | undefined)[]> {
     return new Ledger(this.#redis).findMany(ids);
+  }
+
+  /** All targets that are configured or have had a job. */
+  targets(limits: Limits): Promise<TargetState[]> {
+    const [queues, brakes] = [this.#queues, this.#brakes];
+    const rates = new Rates(this.#redis);
+    return targetStates({ redis: this.#redis, queues, brakes, rates }, limits);
   }
 
   /** What keeps jobs back, by target. */
@@ -166,6 +195,7 @@ export class UploadQueues {
    * cleaned up on the server starts anew.
    */
   async retry(ids: readonly string[]): Promise<JobDetails[]> {
+    await this.getMany(ids); // an id that is wrong changes nothing
     for (const target of new Set(ids.map(targetOfJob))) {
       await this.#brakes.liftFault(target);
       await this.#rejections.forget(target);
@@ -220,6 +250,7 @@ export class UploadQueues {
    * dies. Who waits for its turn is brought forward, so that a worker sees it soon.
    */
   async requestCancel(ids: readonly string[]): Promise<void> {
+    await this.getMany(ids);
     for (const id of ids) {
       const { state, target } = await this.get(id);
       const queue = this.#queues.of(queueOfJob(id));

@@ -12,7 +12,8 @@ import { Places } from './limits/places.ts';
 import type { RateSeeker } from './limits/rate-seeker.ts';
 import { lineKey, targetOfJob, WAKE_CHANNEL, workersKey } from './names.ts';
 import { openQueue } from './open-queue.ts';
-import { type ProcessorWorld, processJob } from './processor.ts';
+import { processJob } from './processor.ts';
+import type { ProcessorWorld } from './processor-world.ts';
 
 export interface RunnerOptions {
   /** Connections of this runner alone; it closes them. */

@@ -10,6 +10,14 @@ export interface CallContext {
   readonly signal: AbortSignal;
   /** Names the job and its run in vCD's own logs: letters, digits and dashes. */
   readonly requestId?: string;
+  /** Told of each request by words without secrets; what it returns, of its end. */
+  readonly onCall?: ((label: string) => (end: CallEnd) => void) | undefined;
+}
+
+/** How a request ended: by an answer, or by none. */
+interface CallEnd {
+  readonly status?: number;
+  readonly error?: unknown;
 }
 
 export interface ApiRequest {
@@ -134,18 +142,33 @@ export class VcdApi {
     const trusted = url.origin === this.origin.origin || verified;
     const keepAlive = setInterval(() => void this.#touchSession(), this.#idleMs / 5);
     try {
-      const answer = await this.#http.send({
-        method: 'PUT',
-        url,
-        headers: { ...(trusted ? session.token : {}), ...requestIdHeader(context), ...headers },
-        body,
-        signal: context.signal,
-        label,
-      });
+      const answer = await this.#send(
+        {
+          method: 'PUT',
+          url,
+          headers: { ...(trusted ? session.token : {}), ...requestIdHeader(context), ...headers },
+          body,
+          signal: context.signal,
+          label,
+        },
+        context,
+      );
       if (answer.status >= 200 && answer.status < 300) return;
       throw errorOfAnswer(answer, 'transfer', label);
     } finally {
       clearInterval(keepAlive);
+    }
+  }
+
+  async #send(request: HttpRequest, { onCall }: CallContext): Promise<HttpAnswer> {
+    const onEnd = onCall?.(request.label);
+    try {
+      const answer = await this.#http.send(request);
+      onEnd?.({ status: answer.status });
+      return answer;
+    } catch (error) {
+      onEnd?.({ error });
+      throw error;
     }
   }
 
@@ -191,7 +214,7 @@ export class VcdApi {
         },
         ...(request.body === undefined ? {} : { body: request.body }),
       };
-      return this.#http.send(sent);
+      return this.#send(sent, context);
     };
     this.#askedAt = performance.now();
     const answer = await send(session.headers);

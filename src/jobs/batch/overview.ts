@@ -2,12 +2,10 @@ import type { Redis } from 'ioredis';
 import type { JobDetails, JobState } from '../job-view.ts';
 import type { JobViews } from '../job-views.ts';
 import type { Limits } from '../limits/limits.ts';
-import { workersKey } from '../names.ts';
 import type { QueueSet } from '../queue-set.ts';
 import { Batches, type BatchTotals } from './batches.ts';
-import { type Flow, forecast, type Pending } from './forecast.ts';
+import { Expectation } from './expectation.ts';
 import { Rates } from './rates.ts';
-import { supplyOf } from './supply.ts';
 
 /** Uploads of a batch that failed by the same. */
 interface FailureGroup {
@@ -71,11 +69,13 @@ export class Overview {
   readonly #deps: OverviewDeps;
   readonly #batches: Batches;
   readonly #rates: Rates;
+  readonly #expectation: Expectation;
 
   constructor(deps: OverviewDeps) {
     this.#deps = deps;
     this.#batches = new Batches(deps.redis);
     this.#rates = new Rates(deps.redis);
+    this.#expectation = new Expectation(deps);
   }
 
   /**
@@ -87,11 +87,11 @@ export class Overview {
     return totals && this.#look(totals, { limits, snapshot: await this.#snapshot() });
   }
 
-  /** All batches, newest first. */
-  async all(limits?: Limits): Promise<BatchState[]> {
+  /** Newest first. */
+  async all(limits?: Limits, atMost?: number): Promise<BatchState[]> {
     const look = this.openLook();
     const states: BatchState[] = [];
-    for (const name of await this.#batches.names()) {
+    for (const name of (await this.#batches.names()).slice(0, atMost)) {
       const totals = await this.#batches.find(name);
       if (totals) states.push(await look(totals, limits));
     }
@@ -201,65 +201,19 @@ export class Overview {
     const ids = [...active, ...delayed, ...waiting];
     const read = await this.#views(ids.slice(0, READ_AT_MOST));
     const jobs = read.sort((a, b) => rank(a) - rank(b) || a.enqueuedAt.localeCompare(b.enqueuedAt));
-    const own = await this.#flowsOf(jobs, ids.length - read.length);
-    const flows = [...own, ...(await this.#others(name))];
-    const targets = [...new Set(flows.map(({ target }) => target))];
-    const workers = await this.#workers(targets);
-    const supply = await supplyOf(targets, limits, { rates: this.#rates, workers });
-    const at = forecast(flows, supply, Date.now());
+    const expected = jobs.map((job) => {
+      const left = Math.max(0, job.bytesTotal - (job.bytesSent - job.bytesResent));
+      return { id: job.id, target: job.target, bytes: job.bytesTotal, left };
+    });
+    const unread = ids.length - read.length;
+    const ends = await this.#expectation.of(expected, limits, { unread, besides: name });
     const late = jobs.flatMap(({ id, deadline }) => {
-      const end = at.get(id);
+      const end = ends.at.get(id);
       // Without a forecast it is late once its time is over.
       const isLate = deadline !== null && (end ?? Date.now()) > Date.parse(deadline);
       return isLate ? [{ id, end }] : [];
     });
-    const ends = own.flatMap(({ pending }) => pending.map(({ id }) => at.get(id)));
-    const isAll = ends.every((end) => end !== undefined);
-    return {
-      last: isAll ? ends.reduce((last = 0, end = 0) => Math.max(last, end), 0) : undefined,
-      late,
-    };
-  }
-
-  /** Processes that send to any of these. */
-  async #workers(targets: readonly string[]): Promise<number> {
-    const ids = new Set<string>();
-    for (const name of await this.#deps.queues.names(targets)) {
-      const alive = await this.#deps.redis.zrangebyscore(workersKey(name), Date.now(), '+inf');
-      for (const id of alive) ids.add(id);
-    }
-    return ids.size;
-  }
-
-  async #flowsOf(jobs: readonly JobDetails[], unread: number): Promise<Flow[]> {
-    const flows: Flow[] = [];
-    for (const target of new Set(jobs.map((job) => job.target))) {
-      const importMs = await this.#rates.importMs(target);
-      const own = jobs.filter((job) => job.target === target);
-      const pending: Pending[] = own.map((job) => {
-        const left = job.bytesTotal - (job.bytesSent - job.bytesResent);
-        return { id: job.id, bytes: Math.max(0, left), importMs: importMs(job.bytesTotal) };
-      });
-      const mean = pending.reduce((sum, { bytes }) => sum + bytes, 0) / Math.max(1, pending.length);
-      const share = Math.round((unread * own.length) / Math.max(1, jobs.length));
-      if (share > 0) pending.push({ id: `${target} rest`, bytes: mean * share, importMs: 0 });
-      flows.push({ target, pending });
-    }
-    return flows;
-  }
-
-  /** What other batches have open: they take their part of the line. */
-  async #others(name: string): Promise<Flow[]> {
-    const flows: Flow[] = [];
-    for (const other of ['', ...(await this.#batches.names())]) {
-      if (other === name) continue;
-      const totals = await this.#batches.find(other);
-      if (!totals || totals.endedAt !== null) continue;
-      for (const [target, bytes] of totals.leftOn) {
-        flows.push({ target, pending: [{ id: `batch ${other}`, bytes, importMs: 0 }] });
-      }
-    }
-    return flows;
+    return { last: ends.last, late };
   }
 }
 

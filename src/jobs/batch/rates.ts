@@ -12,8 +12,8 @@ const KEPT_MS = 7 * 86_400_000;
 const NOW_MS = 60_000;
 const KEPT_IMPORTS = 50;
 const FLUSH_MS = 5_000;
-/** Between two pieces of a transfer that goes on there is less. */
-const IDLE_MS = 1_000;
+/** Between two pieces of a transfer that goes on there is less: a slow line takes megabytes at a time. */
+const IDLE_MS = 5_000;
 
 interface Counted {
   bytes: number;

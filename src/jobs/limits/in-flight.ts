@@ -27,7 +27,7 @@ redis.call('ZADD', KEYS[2], now, ARGV[1])
 return 1`;
 
 /** Workers look about once a second; who was not looked at for so long waits no more. */
-const SILENT_MS = 10_000;
+export const SILENT_MS = 10_000;
 
 type WaitRedis = Redis & {
   ferryIsFirst(waiting: string, seen: string, jobId: string, silentMs: number): Promise<number>;

@@ -1,0 +1,107 @@
+import { asked } from '../redis/asked.ts';
+import type { CallContext } from '../vcd/api.ts';
+import { ChunkSizer } from './chunks.ts';
+import type { Checkpoint } from './job-data.ts';
+import type { JobRecord } from './job-record.ts';
+import { transferWindow } from './limits/transfer-window.ts';
+import type { Meter } from './meter.ts';
+import {
+  type ProcessorWorld,
+  type Run,
+  requestIdOf,
+  type TargetAccess,
+} from './processor-world.ts';
+import { Patience } from './retry.ts';
+import type { Log, Upload } from './upload-deps.ts';
+
+/** What belongs to one run alone. */
+interface UploadParts {
+  readonly record: JobRecord;
+  readonly meter: Meter;
+  readonly access: TargetAccess;
+  readonly log: Log;
+  readonly onCall: CallContext['onCall'];
+}
+
+/** Makes the upload that a run is to do of what all runs share and of what is its own. */
+export function uploadOf(
+  world: ProcessorWorld,
+  run: Run,
+  { record, meter, access, log, onCall }: UploadParts,
+): Upload {
+  const { lease, shutdown, line } = run;
+  const { settings, installation, brakes, reservations, storage } = world;
+  const { request } = record.data;
+  const jobId = record.id;
+  let isTrial = true;
+  /** The target lets us work: whatever kept its jobs back is over. */
+  const works = (patch: Partial<Checkpoint>): void => {
+    if (!isTrial || !(patch.item || patch.progressedAt)) return;
+    isTrial = false;
+    void brakes.liftFault(request.target).catch(() => undefined);
+  };
+  return {
+    request,
+    owner: { installation, jobId },
+    shutdown,
+    context: {
+      signal: AbortSignal.any([lease.lost, lease.cancelled, shutdown]),
+      requestId: requestIdOf(run),
+      onCall,
+    },
+    deps: {
+      vcd: access.vcd,
+      openImage: world.openImage,
+      checkpoint: {
+        get current() {
+          return record.data.checkpoint;
+        },
+        async save(patch) {
+          works(patch);
+          await record.saveCheckpoint(patch);
+        },
+        note(patch) {
+          works(patch);
+          record.noteCheckpoint(patch);
+        },
+      },
+      meter,
+      line,
+      reservation: {
+        async claim(catalogUrn) {
+          const reserved = await asked(() => reservations.claim(catalogUrn, record.data, jobId));
+          if (reserved !== record.data.checkpoint.reserved) record.noteCheckpoint({ reserved });
+        },
+        isLiving: (id) => asked(() => reservations.isLiving(id)),
+        isUnderWay: (id) => asked(() => reservations.isUnderWay(id)),
+      },
+      storage: {
+        async claim(profile, needed) {
+          const share = await asked(() => storage.claim(profile, jobId, needed));
+          const before = record.data.checkpoint.storage;
+          if (share === before) return;
+          if (before !== null) await storage.release(before, jobId).catch(() => undefined);
+          record.noteCheckpoint({ storage: share });
+        },
+      },
+      chunks: new ChunkSizer(settings.chunkBytes),
+      throttle: world.throttle(request.target),
+      window: transferWindow(() => world.limitsOf(request.target)),
+      onImported(ms) {
+        const { bytesTotal } = meter.snapshot();
+        world.onImported(request.target, bytesTotal, ms);
+      },
+      assertOwned: () => lease.assertHeld(),
+      newPatience: () =>
+        new Patience({
+          limitMs: settings.patienceMs,
+          untilReachable: (signal) => access.gate.untilUp(signal),
+          onRetry(error, delayMs) {
+            log.warn({ code: error.code, delayMs }, error.message);
+          },
+        }),
+      settings,
+      log,
+    },
+  };
+}
