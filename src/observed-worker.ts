@@ -1,13 +1,16 @@
 import type { Redis } from 'ioredis';
+import type { Config } from './config/load.ts';
 import { FerryError } from './errors.ts';
 import type { Rates } from './jobs/batch/rates.ts';
 import type { Brakes } from './jobs/brakes.ts';
-import { toState } from './jobs/job-view.ts';
-import { targetOfQueue } from './jobs/names.ts';
 import type { QueueSet } from './jobs/queue-set.ts';
 import type { Runner } from './jobs/runner.ts';
+import { targetStates } from './jobs/target-states.ts';
+import type { Log } from './jobs/upload-deps.ts';
 import type { ListenAddress } from './observe/endpoints.ts';
-import type { Metrics, QueueFigures } from './observe/metrics.ts';
+import type { Metrics } from './observe/metrics.ts';
+import type { Traces } from './observe/traces.ts';
+import { VERSION } from './version.ts';
 
 export interface Observed {
   readonly redis: Redis;
@@ -24,7 +27,7 @@ const STUCK_MS = 60_000;
 export async function openMetrics(observed: Observed): Promise<Metrics> {
   const { createMetrics } = await import('./observe/metrics.ts');
   return createMetrics(
-    () => figuresOf(observed),
+    () => targetStates(observed, undefined),
     () => observed.runner().running,
   );
 }
@@ -61,27 +64,10 @@ export async function serveMetrics(
   }
 }
 
-async function figuresOf({ queues, brakes, rates }: Observed): Promise<QueueFigures[]> {
-  const held = await brakes.all();
-  const figures = new Map<string, QueueFigures>();
-  for (const name of await queues.names()) {
-    const target = targetOfQueue(name);
-    const queue = queues.of(name);
-    const before = figures.get(target);
-    const jobs: Record<string, number> = { ...before?.jobs };
-    for (const [state, count] of Object.entries(await queue.getJobCounts())) {
-      const known = toState(state);
-      if (known) jobs[known] = (jobs[known] ?? 0) + count;
-    }
-    const [first] = await queue.getJobs(['wait', 'prioritized'], 0, 0, true);
-    const age = first && (Date.now() - first.timestamp) / 1_000;
-    const ages = [age, before?.oldestWaitingSeconds].filter((one) => one !== undefined);
-    figures.set(target, {
-      ...{ target, jobs },
-      oldestWaitingSeconds: ages.length === 0 ? undefined : Math.max(...ages),
-      rate: before?.rate ?? (await rates.ofTarget(target)),
-      brake: held.get(target)?.code,
-    });
-  }
-  return [...figures.values()];
+/** Undefined where nobody wants traces; loaded only where somebody does. */
+export async function openTracesOf(config: Config, log: Log): Promise<Traces | undefined> {
+  const wanted = config.traces();
+  if (!wanted) return undefined;
+  const { openTraces } = await import('./observe/traces.ts');
+  return openTraces({ ...wanted, version: VERSION, log });
 }

@@ -4,7 +4,6 @@ import type { Redis } from 'ioredis';
 import { LiveLimits } from './config/live-limits.ts';
 import type { Config } from './config/load.ts';
 import { FerryError } from './errors.ts';
-import { redisOf } from './index.ts';
 import { Ledger } from './jobs/batch/ledger.ts';
 import { Overview } from './jobs/batch/overview.ts';
 import { Rates } from './jobs/batch/rates.ts';
@@ -25,19 +24,20 @@ import { createLoginLock } from './jobs/login-lock.ts';
 import { INSTALLATION_KEY, queueOf, targetOfQueue } from './jobs/names.ts';
 import { Notices } from './jobs/notify/notices.ts';
 import { Watchman } from './jobs/notify/watchman.ts';
-import type { ProcessorSettings } from './jobs/processor.ts';
+import type { ProcessorSettings } from './jobs/processor-world.ts';
 import { QueueSet } from './jobs/queue-set.ts';
 import { Reservations } from './jobs/reservations.ts';
 import { Runner, type RunnerOptions } from './jobs/runner.ts';
 import type { Log, Throttle } from './jobs/upload-deps.ts';
 import type { ListenAddress } from './observe/endpoints.ts';
 import { postSigned } from './observe/webhook.ts';
-import { openMetrics, serveMetrics } from './observed-worker.ts';
+import { openMetrics, openTracesOf, serveMetrics } from './observed-worker.ts';
 import { assertPoolName } from './orders.ts';
 import { openImage } from './ovf/image.ts';
 import { assertSuitable, inspectRedis } from './redis/checks.ts';
 import { connectPatiently, connectPromptly, untilReady } from './redis/connect.ts';
 import { installationId } from './redis/installation.ts';
+import { redisOf } from './redis-of.ts';
 import { openTargets } from './targets.ts';
 
 /** A worker that runs until it is stopped. */
@@ -132,11 +132,13 @@ async function startRunner(
   const rates = new Rates(redis.prompt);
   const seeker = new RateSeeker();
   const throttle = createThrottles(redis.prompt, () => limits.current);
-  const targetsOpen = openTargets(config, (target) =>
-    createLoginLock({ redis: redis.prompt, brakes }, target),
+  const targetsOpen = openTargets(
+    () => limits.config,
+    (target) => createLoginLock({ redis: redis.prompt, brakes }, target),
   );
   const observed = { redis: redis.prompt, queues, brakes, rates, runner: () => runner };
   const metrics = listen && !only ? await openMetrics(observed) : undefined;
+  const traces = await openTracesOf(config, log);
   const runner = new Runner({
     redis,
     queues: only ? [only.queue] : targets.flatMap(({ name }) => queuesOf(name, pools)),
@@ -162,6 +164,7 @@ async function startRunner(
         void rates.imported(target, bytes, ms).catch(() => undefined);
       },
       observer: metrics?.observer ?? { ended: () => undefined, postponed: () => undefined },
+      tracer: traces,
       settings: settingsOf(config),
       installation,
       brakes,
@@ -196,7 +199,7 @@ async function startRunner(
       limits.close();
       // First what others wait for: uploads go on elsewhere within seconds.
       await runner.stop();
-      const rest = Promise.allSettled([notifying?.stop(), endpoints?.close()]);
+      const rest = Promise.allSettled([notifying?.stop(), endpoints?.close(), traces?.close()]);
       await Promise.race([rest, sleep(REST_MS, undefined, { ref: false })]);
       targetsOpen.close();
     },

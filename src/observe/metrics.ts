@@ -1,17 +1,6 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { RunObserver } from '../jobs/outcome.ts';
-
-/** What the queues hold at the moment at which somebody asks. */
-export interface QueueFigures {
-  readonly target: string;
-  readonly jobs: Readonly<Record<string, number>>;
-  /** Seconds since the job that waits longest was enqueued; undefined where none waits. */
-  readonly oldestWaitingSeconds: number | undefined;
-  /** Bytes per second of late; undefined where nothing was sent. */
-  readonly rate: number | undefined;
-  /** Why its jobs are kept back; undefined where they are not. */
-  readonly brake: string | undefined;
-}
+import type { TargetState } from '../jobs/target-states.ts';
 
 export interface Metrics {
   readonly observer: RunObserver;
@@ -29,10 +18,11 @@ const DURATIONS = [1, 5, 15, 60, 300, 900, 3_600, 14_400, 43_200, 86_400, 259_20
 /**
  * Figures of one process, and of the queues that it can see.
  *
+ * @param targets as they are when somebody asks
  * @param running uploads under way in this process
  */
 export function createMetrics(
-  queues: () => Promise<readonly QueueFigures[]>,
+  targets: () => Promise<readonly TargetState[]>,
   running: () => number,
 ): Metrics {
   const registry = new Registry();
@@ -92,13 +82,12 @@ export function createMetrics(
     imported: (target, ms) => imports.observe({ target }, ms / 1_000),
     async text() {
       for (const figure of [jobs, oldest, rates, brakes]) figure.reset();
-      for (const figures of await queues()) {
-        const { target, oldestWaitingSeconds, rate, brake } = figures;
-        for (const [state, count] of Object.entries(figures.jobs))
-          jobs.set({ target, state }, count);
-        oldest.set({ target }, oldestWaitingSeconds ?? 0);
+      for (const { name: target, counts, oldestWaitingAt, rate, brake } of await targets()) {
+        for (const [state, count] of Object.entries(counts)) jobs.set({ target, state }, count);
+        const since = oldestWaitingAt === null ? undefined : Date.parse(oldestWaitingAt);
+        oldest.set({ target }, since === undefined ? 0 : (Date.now() - since) / 1_000);
         rates.set({ target }, rate ?? 0);
-        if (brake !== undefined) brakes.set({ target, code: brake }, 1);
+        if (brake) brakes.set({ target, code: brake.code }, 1);
       }
       return registry.metrics();
     },

@@ -1,0 +1,22 @@
+import type { Config } from './config/load.ts';
+import { FerryError } from './errors.ts';
+import { isRedisAddress, type RedisAddress } from './redis/connect.ts';
+import { startEmbedded } from './redis/embedded.ts';
+
+/** The configured Redis, or the private one. `release` when a connection of one's own is open. */
+export async function redisOf(
+  config: Config,
+): Promise<{ address: RedisAddress; release: () => void }> {
+  const url = config.redisUrl();
+  if (url === undefined) return startEmbedded(config.dataDir);
+  if (!isRedisAddress(url)) {
+    throw new FerryError(
+      'CONFIG_INVALID',
+      '`redis` is not an address like redis://[user:password@]host[:port][/db]',
+      {
+        hint: 'Also rediss://, redis-sentinel://HOST,…/NAME, redis-cluster://HOST,…; in a password @ is written %40, % is %25; nothing may follow a ?.',
+      },
+    );
+  }
+  return { address: { url }, release: () => undefined };
+}
