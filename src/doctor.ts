@@ -3,11 +3,11 @@ import prettyBytes from 'pretty-bytes';
 import prettyMs from 'pretty-ms';
 import type { Config, TargetConfig } from './config/load.ts';
 import { classify, FerryError } from './errors.ts';
-import { redisOf } from './index.ts';
 import { freeOf, seenProfiles } from './jobs/choose-storage.ts';
 import { type Leftover, removeLeftover } from './jobs/janitor.ts';
 import { assertSuitable, inspectRedis } from './redis/checks.ts';
 import { connectPromptly, untilReady } from './redis/connect.ts';
+import { redisOf } from './redis-of.ts';
 import { createClient } from './targets.ts';
 import type { CallContext } from './vcd/api.ts';
 import type { CatalogState } from './vcd/catalog.ts';
@@ -66,7 +66,7 @@ export async function* checkTarget(
   let vcd: VcdClient | undefined;
   let what = 'configuration';
   try {
-    vcd = await createClient(config, target.name);
+    vcd = await createClient(() => config, target.name);
     yield report.ok(what, 'is complete, with its secrets');
     what = 'address';
     const offered = await vcd.probe(signal);

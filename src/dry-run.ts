@@ -20,6 +20,12 @@ export interface Plan
   readonly bytes: number | null;
   /** When vCD would remove the item by itself if it arrived now; null for never, and where nobody knows. */
   readonly removedAt: string | null;
+  /** When it would begin at the earliest, ISO 8601; null for at once. */
+  readonly startAt: string | null;
+  /** When it should have arrived, ISO 8601. */
+  readonly deadline: string | null;
+  /** When it would have arrived if it were enqueued now, ISO 8601; null where nobody knows. */
+  readonly expectedAt: string | null;
   /** The job that stands for it already: nothing would be added. */
   readonly existing: { readonly id: string; readonly state: JobState } | null;
   readonly warnings: readonly string[];
@@ -36,15 +42,24 @@ export interface Plan
 export async function planUploads(
   config: Config,
   orders: readonly UploadOrder[],
-  { signal, standing }: { signal: AbortSignal; standing: readonly (JobDetails | undefined)[] },
+  {
+    signal,
+    standing,
+    startAt: common,
+  }: {
+    readonly signal: AbortSignal;
+    readonly standing: readonly (JobDetails | undefined)[];
+    readonly startAt?: Date | undefined;
+  },
 ): Promise<Plan[]> {
   const uploads = await toUploads(orders, config.targets);
   const targets = new TargetLooks(config, { signal, requestId: 'ovaferry-dry-run' });
   try {
     const plans: Plan[] = [];
-    for (const [i, { request }] of uploads.entries()) {
+    for (const [i, { request, startAt: own }] of uploads.entries()) {
       const existing = standing[i];
-      plans.push(existing ? planOfExisting(request, existing) : await plan(request, targets));
+      const planned = existing ? planOfExisting(request, existing) : await plan(request, targets);
+      plans.push({ ...planned, startAt: (own ?? common)?.toISOString() ?? null });
     }
     return plans;
   } finally {
@@ -56,6 +71,7 @@ function planOfExisting(request: UploadRequest, { id, state, bytesTotal }: JobDe
   const { kind, source, target, catalog, name } = request;
   return {
     ...{ kind, source, target, catalog, name, bytes: bytesTotal, removedAt: null },
+    ...{ startAt: null, deadline: isoOf(request.deadline), expectedAt: null },
     ...{ existing: { id, state }, warnings: [], problems: [] },
   };
 }
@@ -78,6 +94,7 @@ async function plan(request: UploadRequest, targets: TargetLooks): Promise<Plan>
   return {
     ...{ kind, source, target, catalog, name, bytes },
     removedAt: taken?.removedAt ?? null,
+    ...{ startAt: null, deadline: isoOf(request.deadline), expectedAt: null },
     existing: null,
     warnings: [...(image?.warnings ?? []), ...(taken?.warnings ?? [])],
     problems,
@@ -117,7 +134,7 @@ class TargetLooks {
     bytes: number,
   ): Promise<{ removedAt: string | null; warnings: string[] }> {
     const { target, catalog: wanted, name, kind, ifExists } = request;
-    const vcd = await once(this.#clients, target, () => createClient(this.#config, target));
+    const vcd = await once(this.#clients, target, () => createClient(() => this.#config, target));
     const catalog = await once(this.#catalogs, `${target}/${wanted}`, () =>
       vcd.getCatalog(wanted, this.#context),
     );
@@ -169,6 +186,10 @@ function leaseOf(
     removedAt: seconds ? new Date(Date.now() + seconds * 1000).toISOString() : null,
     warnings: isRefused ? [`the organisation allows a lease of at most ${policy} seconds`] : [],
   };
+}
+
+function isoOf(moment: number | null): string | null {
+  return moment === null ? null : new Date(moment).toISOString();
 }
 
 function once<T>(known: Map<string, Promise<T>>, key: string, ask: () => Promise<T>): Promise<T> {

@@ -71,7 +71,7 @@ function locateByPull(source: string): LocatedOrder {
 }
 
 /** An address that may stand in the queue, which is seen by many. @throws FerryError USAGE */
-function addressOf(source: string): URL {
+export function addressOf(source: string): URL {
   const url = URL.canParse(source) ? new URL(source) : undefined;
   const refuse = (why: string): never => {
     throw new FerryError('USAGE', `${url ? url.host + url.pathname : source}: ${why}`);

@@ -1,5 +1,6 @@
 import { basename } from 'node:path';
 import type { TargetConfig } from './config/load.ts';
+import { suggestion } from './config/suggest.ts';
 import { classify, FerryError } from './errors.ts';
 import type { WantedUpload } from './jobs/enqueue.ts';
 import type { UploadRequest } from './jobs/job-data.ts';
@@ -245,7 +246,11 @@ export function findTarget(name: string, targets: ReadonlyMap<string, TargetConf
   const target = targets.get(name);
   if (target) return target;
   const known = [...targets.keys()].join(', ') || 'none';
-  throw new FerryError('TARGET_UNKNOWN', `there is no target ${name}; configured are: ${known}`);
+  const meant = suggestion(name, targets.keys());
+  throw new FerryError(
+    'TARGET_UNKNOWN',
+    `there is no target ${name}${meant}; configured are: ${known}`,
+  );
 }
 
 function placeOf(
