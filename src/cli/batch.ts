@@ -1,5 +1,5 @@
 import type { BatchState } from '../index.ts';
-import { bytes, duration, paint } from './output.ts';
+import { bytes, duration, localTime, paint } from './output.ts';
 
 /** A batch as people read it. */
 export function batchLines(batch: BatchState, color: boolean): string[] {
@@ -43,11 +43,4 @@ function deadlineLines({ deadline, late, endedAt }: BatchState, color: boolean):
   const more = late.length > SHOWN_LATE ? [`        and ${late.length - SHOWN_LATE} more`] : [];
   const many = late.length === 1 ? '1 upload' : `${late.length} uploads`;
   return [`${when}: ${paint('yellow', `${many} will miss it`, color)}`, ...shown, ...more];
-}
-
-function localTime(iso: string): string {
-  return new Date(iso).toLocaleString(undefined, {
-    ...{ year: 'numeric', month: 'short', day: 'numeric', hour: 'numeric', minute: '2-digit' },
-    timeZoneName: 'short',
-  });
 }

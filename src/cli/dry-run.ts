@@ -1,33 +1,36 @@
 import type { Config } from '../config/load.ts';
 import { type Plan, planUploads } from '../dry-run.ts';
-import { isTargetFault } from '../errors.ts';
-import { type Ferry, type JobDetails, openFerry, type UploadOrder } from '../index.ts';
+import { classify, isTargetFault } from '../errors.ts';
+import { type Ferry, openFerry, type UploadOrder } from '../index.ts';
 import {
   bytes,
   errorLines,
   exitCodeOf,
   type GlobalOptions,
+  localTime,
   paint,
   printJson,
   say,
 } from './output.ts';
 import { interruption } from './signals.ts';
-
-interface DryRunOptions extends GlobalOptions {
-  readonly again?: boolean;
-}
+import { enqueueOptionsOf, type UploadOptions } from './sources.ts';
 
 /** Says what would become of uploads, and enqueues none. Exit 1 if one would fail, 3 if a target would. */
 export async function dryRun(
   config: Config,
   orders: readonly UploadOrder[],
-  options: DryRunOptions,
+  options: UploadOptions,
 ): Promise<number> {
   const interrupt = interruption();
+  const ferry = await ferryIfThere(config);
   try {
-    const standing = await standingOf(config, orders, options);
-    const plans = await planUploads(config, orders, { signal: interrupt.signal, standing });
+    const { again } = options;
+    const standing = (await ferry?.standing(orders, { again })) ?? [];
+    const { startAt } = enqueueOptionsOf(options);
+    const looks = { signal: interrupt.signal, standing, startAt };
+    const planned = await planUploads(config, orders, looks);
     if (interrupt.signal.aborted) return 130;
+    const plans = ferry ? await withForecast(ferry, planned, options) : planned;
     if (options.json) printJson(plans);
     else {
       for (const plan of plans) print(plan, options);
@@ -36,41 +39,74 @@ export async function dryRun(
     return exitCodeFor(plans.flatMap(({ problems }) => problems));
   } finally {
     interrupt.close();
+    await ferry?.close();
   }
 }
 
-/** What is there already; without a Redis that can be asked nothing is. */
-async function standingOf(
-  config: Config,
-  orders: readonly UploadOrder[],
-  { again }: DryRunOptions,
-): Promise<(JobDetails | undefined)[]> {
-  let ferry: Ferry;
+/** Without a Redis that can be asked, nobody knows what is there already, and how fast it goes. */
+async function ferryIfThere(config: Config): Promise<Ferry | undefined> {
   try {
-    ferry = await openFerry(config);
-  } catch {
+    return await openFerry(config);
+  } catch (error) {
+    if (classify(error).code !== 'REDIS_UNAVAILABLE') throw error;
     process.stderr.write('Redis is out of reach: what is queued or done already is not known\n');
-    return [];
+    return undefined;
   }
-  try {
-    return await ferry.standing(orders, { again });
-  } finally {
-    await ferry.close();
-  }
+}
+
+/** In the order in which they would go. */
+async function withForecast(
+  ferry: Ferry,
+  plans: readonly Plan[],
+  { order = 'listed' }: UploadOptions,
+): Promise<Plan[]> {
+  const sign = { listed: 0, smallest: 1, largest: -1 }[order];
+  const going = plans
+    .filter(isGoing)
+    .map((plan) => ({ plan, target: plan.target, bytes: plan.bytes ?? 0 }))
+    .sort((a, b) => sign * (a.bytes - b.bytes));
+  // Only an addition: without it the plans are worth as much.
+  const ends = await ferry.forecast(going).catch(() => []);
+  const expected = new Map(
+    going.map(({ plan }, i) => [plan, ends[i] ? delayed(ends[i], plan).toISOString() : null]),
+  );
+  return plans.map((plan) => ({ ...plan, expectedAt: expected.get(plan) ?? null }));
+}
+
+/** What begins later arrives later by as much, at the latest. */
+function delayed(end: Date, { startAt }: Plan): Date {
+  const waitMs = startAt === null ? 0 : Math.max(0, Date.parse(startAt) - Date.now());
+  return new Date(end.getTime() + waitMs);
+}
+
+function isGoing({ existing, problems }: Plan): boolean {
+  return existing === null && problems.length === 0;
+}
+
+function isLate({ deadline, expectedAt }: Plan): boolean {
+  return deadline !== null && expectedAt !== null && expectedAt > deadline;
 }
 
 function sayTotal(plans: readonly Plan[], options: GlobalOptions): void {
   if (plans.length < 2) return;
   const there = plans.filter(({ existing }) => existing !== null).length;
   const bad = plans.filter(({ problems }) => problems.length > 0).length;
-  const fresh = plans.filter(({ existing, problems }) => !existing && problems.length === 0);
+  const fresh = plans.filter(isGoing);
   const much = fresh.reduce((sum, plan) => sum + (plan.bytes ?? 0), 0);
   const others = [
     ...(there > 0 ? [`${there} are there already`] : []),
     ...(bad > 0 ? [`${bad} would fail`] : []),
   ];
-  const words = [`${fresh.length} would be uploaded, ${bytes(much)}`, ...others];
-  say(words.join('; '), options);
+  const late = fresh.filter(isLate).length;
+  if (late > 0) others.push(paint('yellow', `${late} would miss the deadline`, options.color));
+  const ends = fresh.map(({ expectedAt }) => expectedAt);
+  const last = ends.includes(null) ? undefined : ends.toSorted().at(-1);
+  const when = last ? `, the last by ${localTime(last)}` : '';
+  say([`${fresh.length} would be uploaded, ${bytes(much)}${when}`, ...others].join('; '), options);
+  const unknown = fresh.filter(({ expectedAt }) => expectedAt === null);
+  if (unknown.length === 0) return;
+  const where = [...new Set(unknown.map(({ target }) => target))].join(', ');
+  say(`how long it takes to ${where} is not known: too little was sent there of late`, options);
 }
 
 /** What fails an upload, then what is wrong with the configuration, then with a target. */
@@ -91,7 +127,10 @@ function print(plan: Plan, options: GlobalOptions): void {
   const { existing } = plan;
   const stays = existing && `is there already (${existing.state}, ${existing.id})`;
   const verdict = stays ?? (fails ? 'would fail' : 'would be uploaded');
-  say(`${sign} ${name} → ${target}/${catalog}: ${verdict}${much}${until}`, options);
+  const when = plan.expectedAt === null ? '' : `, there by ${localTime(plan.expectedAt)}`;
+  const late = isLate(plan) ? paint('yellow', ', after its deadline', options.color) : '';
+  const words = `${verdict}${much}${when}${late}${until}`;
+  say(`${sign} ${name} → ${target}/${catalog}: ${words}`, options);
   for (const warning of warnings) say(`    ${warning}`, options);
   for (const problem of problems) say(`    ${errorLines(problem)}`, options);
 }

@@ -1,4 +1,3 @@
-import Table from 'cli-table3';
 import { loadConfig } from '../config/load.ts';
 import { findTarget, splitPlace } from '../orders.ts';
 import { createClient } from '../targets.ts';
@@ -6,7 +5,7 @@ import type { CallContext } from '../vcd/api.ts';
 import type { CatalogEntry } from '../vcd/catalog.ts';
 import type { VcdClient } from '../vcd/client.ts';
 import type { ItemEntry } from '../vcd/listing.ts';
-import { bytes, type GlobalOptions, printJson, say } from './output.ts';
+import { bytes, type GlobalOptions, plainTable, printJson, say } from './output.ts';
 import { interruption } from './signals.ts';
 
 /** A catalog, with the organisation that has it. */
@@ -20,7 +19,7 @@ export async function ls([place = '']: string[], options: GlobalOptions): Promis
   const { target, catalog } = splitPlace(place);
   findTarget(target, config.targets);
   const interrupt = interruption();
-  const vcd = await createClient(config, target);
+  const vcd = await createClient(() => config, target);
   const context: CallContext = {
     signal: interrupt.signal,
     requestId: `ovaferry-ls-${process.pid}`,
@@ -113,19 +112,7 @@ function isoOf(time: string | undefined): string | null {
   return time === undefined || Number.isNaN(Date.parse(time)) ? null : new Date(time).toISOString();
 }
 
-const BORDERS =
-  'top top-mid top-left top-right bottom bottom-mid bottom-left bottom-right left left-mid mid mid-mid right right-mid middle';
-
 function show(head: string[], rows: string[][], options: GlobalOptions): void {
-  if (rows.length === 0) {
-    say('nothing is there', options);
-    return;
-  }
-  const table = new Table({
-    head,
-    chars: Object.fromEntries(BORDERS.split(' ').map((name) => [name, ''])),
-    style: { head: [], border: [], 'padding-left': 0, 'padding-right': 2 },
-  });
-  table.push(...rows);
-  for (const line of table.toString().split('\n')) say(line.trimEnd(), options);
+  if (rows.length === 0) say('nothing is there', options);
+  else say(plainTable(rows, head), options);
 }

@@ -1,4 +1,5 @@
 import { styleText } from 'node:util';
+import Table from 'cli-table3';
 import prettyBytes from 'pretty-bytes';
 import prettyMs from 'pretty-ms';
 import type { FerryError } from '../errors.ts';
@@ -101,6 +102,29 @@ export function brakeLine(target: string, { code, message, hint, trialAt }: Brak
   const then =
     trialAt === null
       ? `nothing goes on before \`ovaferry resume ${target}\``
-      : `tried again at ${new Date(trialAt).toLocaleTimeString()}, or with \`ovaferry resume ${target}\``;
+      : `tried again at ${localTime(new Date(trialAt).toISOString())}, or with \`ovaferry resume ${target}\``;
   return `${target} is held: ${code}: ${message}\n    ${hint}\n    ${then}`;
+}
+
+/** As people here write it. */
+export function localTime(iso: string): string {
+  return new Date(iso).toLocaleString(undefined, {
+    ...{ year: 'numeric', month: 'short', day: 'numeric', hour: 'numeric', minute: '2-digit' },
+    timeZoneName: 'short',
+  });
+}
+
+const BORDERS =
+  'top top-mid top-left top-right bottom bottom-mid bottom-left bottom-right left left-mid mid mid-mid right right-mid middle';
+
+/** Columns and nothing else. */
+export function plainTable(rows: readonly (readonly string[])[], head: string[] = []): string {
+  const table = new Table({
+    head,
+    chars: Object.fromEntries(BORDERS.split(' ').map((name) => [name, ''])),
+    style: { head: [], border: [], 'padding-left': 0, 'padding-right': 2 },
+  });
+  table.push(...rows.map((row) => [...row]));
+  const lines = table.toString().split('\n');
+  return lines.map((line) => line.trimEnd()).join('\n');
 }

@@ -1,9 +1,9 @@
 import type { Config } from '../config/load.ts';
 import type { Ferry, JobDetails } from '../index.ts';
+import { isOver } from '../job-changes.ts';
 import { queueOfJob } from '../jobs/names.ts';
 import { createLog } from '../observe/log.ts';
 import { type RunningWorker, startWorker } from '../worker.ts';
-import { isOver } from './follow.ts';
 import type { GlobalOptions } from './output.ts';
 
 /**

@@ -1,6 +1,7 @@
 import cliTruncate from 'cli-truncate';
 import { createLogUpdate } from 'log-update';
 import type { JobDetails } from '../index.ts';
+import { MovingRate } from '../observe/moving-rate.ts';
 import { bytes, duration, errorLines, type GlobalOptions, paint } from './output.ts';
 
 /** Shows jobs while they change. */
@@ -13,9 +14,9 @@ export interface ProgressDisplay {
 /** Live lines on a terminal; elsewhere a line when something has happened. */
 export function createProgressDisplay(options: GlobalOptions): ProgressDisplay {
   const stream = options.json ? process.stderr : process.stdout;
-  const rates = new Map<string, Rate>();
-  const rateOf = (id: string): Rate => {
-    const rate = rates.get(id) ?? new Rate();
+  const rates = new Map<string, MovingRate>();
+  const rateOf = (id: string): MovingRate => {
+    const rate = rates.get(id) ?? new MovingRate();
     rates.set(id, rate);
     return rate;
   };
@@ -27,7 +28,7 @@ export function createProgressDisplay(options: GlobalOptions): ProgressDisplay {
 function liveDisplay(
   stream: NodeJS.WriteStream,
   options: GlobalOptions,
-  rateOf: (id: string) => Rate,
+  rateOf: (id: string) => MovingRate,
 ): ProgressDisplay {
   const update = createLogUpdate(stream);
   return {
@@ -80,7 +81,7 @@ function fitting(
 function plainDisplay(
   stream: NodeJS.WriteStream,
   options: GlobalOptions,
-  rateOf: (id: string) => Rate,
+  rateOf: (id: string) => MovingRate,
 ): ProgressDisplay {
   const said = new Map<string, string>();
   return {
@@ -111,7 +112,7 @@ function fileLines({ files }: JobDetails): string[] {
   );
 }
 
-function headLine(job: JobDetails, rate: Rate, { color }: GlobalOptions): string {
+function headLine(job: JobDetails, rate: MovingRate, { color }: GlobalOptions): string {
   const kept = keptOf(job);
   const name = `${job.name} → ${job.target}/${job.catalog}`;
   if (job.state === 'failed' && job.error) {
@@ -133,7 +134,7 @@ function headLine(job: JobDetails, rate: Rate, { color }: GlobalOptions): string
   return `  ${name}: ${percent(kept, job.bytesTotal)} of ${bytes(job.bytesTotal)}${pace(rate, job.bytesTotal - kept)}`;
 }
 
-function totalLine(jobs: readonly JobDetails[], rate: Rate): string {
+function totalLine(jobs: readonly JobDetails[], rate: MovingRate): string {
   const kept = jobs.reduce((sum, job) => sum + keptOf(job), 0);
   const total = jobs.reduce((sum, job) => sum + job.bytesTotal, 0);
   rate.add(kept);
@@ -145,7 +146,7 @@ function totalLine(jobs: readonly JobDetails[], rate: Rate): string {
   return `${ended}, ${percent(kept, total)} of ${bytes(total)}${pace(rate, total - kept)}`;
 }
 
-function pace(rate: Rate, left: number): string {
+function pace(rate: MovingRate, left: number): string {
   const perSecond = rate.perSecond();
   if (perSecond === undefined || perSecond < 1) return '';
   return `, ${bytes(perSecond)}/s, ${duration((left / perSecond) * 1000)} left`;
@@ -153,25 +154,4 @@ function pace(rate: Rate, left: number): string {
 
 function percent(part: number, whole: number): string {
   return `${whole > 0 ? Math.floor((100 * part) / whole) : 100}%`;
-}
-
-const WINDOW_MS = 10_000;
-
-/** How fast a count has grown over the last seconds. */
-class Rate {
-  #points: { at: number; count: number }[] = [];
-
-  add(count: number): void {
-    const at = performance.now();
-    this.#points.push({ at, count });
-    this.#points = this.#points.filter((point) => at - point.at <= WINDOW_MS);
-  }
-
-  /** Per second; undefined while there is nothing to go by. */
-  perSecond(): number | undefined {
-    const first = this.#points[0];
-    const last = this.#points.at(-1);
-    if (!first || !last || last.at - first.at < 500) return undefined;
-    return Math.max(0, ((last.count - first.count) / (last.at - first.at)) * 1000);
-  }
 }

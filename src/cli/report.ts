@@ -2,6 +2,7 @@ import { stringify } from 'csv-stringify/sync';
 import { loadConfig } from '../config/load.ts';
 import { FerryError } from '../errors.ts';
 import { type Ferry, type JobDetails, openFerry, type Receipt } from '../index.ts';
+import { jobsOf } from '../job-changes.ts';
 import { bytes, duration, type GlobalOptions, printJson, say } from './output.ts';
 
 interface ReportOptions extends GlobalOptions {
@@ -37,7 +38,7 @@ export async function report(ids: string[], options: ReportOptions): Promise<num
   }
   const ferry = await openFerry(loadConfig({ file: options.config, redis: options.redis }));
   try {
-    const jobs = batch === undefined ? await ferry.getMany(ids) : await ferry.jobsOfBatch(batch);
+    const jobs = batch === undefined ? await ferry.getMany(ids) : await jobsOf(ferry, batch);
     const items = await itemsOf(ferry, jobs);
     const format = options.json ? 'json' : (options.format ?? 'text');
     if (format === 'json') printJson(items);

@@ -134,7 +134,7 @@ async function manifestError(
   );
   const lines = [...faults, ...more].sort(new Intl.Collator('en', { numeric: true }).compare);
   return new FerryError('USAGE', lines.join('\n'), {
-    hint: 'Nothing was enqueued. The README says what may stand in a manifest of uploads.',
+    hint: 'Nothing was enqueued. docs/uploads.md says what may stand in a manifest of uploads.',
   });
 }
 

@@ -1,8 +1,8 @@
 import { loadConfig } from '../config/load.ts';
 import { isTargetFault } from '../errors.ts';
 import { type Brake, type Ferry, type JobDetails, type JobView, openFerry } from '../index.ts';
+import { followJobs, isOver } from '../job-changes.ts';
 import type { JobError } from '../jobs/job-data.ts';
-import { followJobs, isOver } from './follow.ts';
 import { jobJson, printJson } from './output.ts';
 import { OwnWorker } from './own-worker.ts';
 import { createProgressDisplay } from './progress.ts';

@@ -560,6 +560,34 @@ describe('inspect', () => {
       expect(code).toBe(1);
       expect(stdout.match(/PACKAGE_INCOMPLETE/g)).toHaveLength(2);
     }));
+
+  test('--verify reads every byte: what is right, what is not, and what it is where nothing says', () =>
+    withPlace(async ({ folder, path }) => {
+      interface Report {
+        files: { verified: boolean | null; digests: { digest: string }[] }[];
+        problems: { code: string; message: string }[];
+      }
+      const members = packageOf([100_000, 200_000]);
+      await writeOva(path('box.ova'), members);
+      const good = await json<Report>(['inspect', 'box.ova', '--verify'], folder);
+      expect(good.files.map(({ verified }) => verified)).toEqual([true, true]);
+      expect(good.problems).toEqual([]);
+      const [, , disk] = members as [Member, Member, Member];
+      disk.bytes[50_000] = (disk.bytes[50_000] ?? 0) ^ 1;
+      await writeOva(path('box.ova'), members);
+      const bad = await json<Report>(['inspect', 'box.ova', '--verify'], folder);
+      expect(bad.files.map(({ verified }) => verified)).toEqual([false, true]);
+      expect(bad.problems).toMatchObject([
+        { code: 'DIGEST_MISMATCH', message: expect.stringContaining('box-disk1.vmdk') },
+      ]);
+      expect(await json<Report>(['inspect', 'box.ova'], folder)).toMatchObject({ problems: [] });
+      await writeFile(path('a.iso'), disk.bytes);
+      const { files } = await json<Report>(['inspect', 'a.iso', '--verify'], folder);
+      expect(files).toMatchObject([{ verified: null, digests: [{ digest: digest(disk.bytes) }] }]);
+      const seen = await run(['inspect', 'box.ova', '--verify'], folder);
+      expect(seen).toMatchObject({ code: 1, stderr: '' });
+      expect(seen.stdout).toMatch(/box-disk1\.vmdk .*WRONG[\s\S]*box-disk2\.vmdk .*verified/);
+    }));
 });
 
 test('--version and --help need no configuration, and no time', async () => {
