@@ -55,6 +55,12 @@ export interface JobDetails extends JobView {
   readonly warnings: readonly string[];
   /** What `retry` need not send again, as far as is known here. */
   readonly bytesOnServer: number;
+  /** Of a delayed one: when it may run, ISO 8601. */
+  readonly notBefore: string | null;
+  /** 1 goes first. */
+  readonly priority: number;
+  /** What the requests of its last runs are called in vCD's own logs, newest last. */
+  readonly requestIds: readonly string[];
 }
 
 /** BullMQ's names for the states, in ours. */
@@ -65,7 +71,7 @@ export function toState(state: string): JobState | undefined {
 }
 
 export function viewOf(job: Job, state: JobState, existing = false): JobDetails {
-  const { request, attempts, error, startedAt, checkpoint, warnings } = readable(job);
+  const { request, attempts, error, startedAt, checkpoint, warnings, requestIds } = readable(job);
   const progress = isProgress(job.progress) ? job.progress : undefined;
   const result = state === 'completed' ? (job.returnvalue as UploadResult | null) : null;
   return {
@@ -97,6 +103,9 @@ export function viewOf(job: Job, state: JobState, existing = false): JobDetails 
     files: progress?.files ?? [],
     warnings,
     bytesOnServer: checkpoint.item ? (progress?.bytesConfirmed ?? 0) : 0,
+    notBefore: state === 'delayed' ? isoOf(job.timestamp + job.delay) : null,
+    priority: job.priority,
+    requestIds,
   };
 }
 
@@ -116,6 +125,7 @@ export function viewOfReceipt(receipt: Receipt): JobDetails {
     files: receipt.files.map((file) => ({ ...file, sent: file.size })),
     warnings: receipt.warnings,
     bytesOnServer: bytes,
+    ...{ notBefore: null, priority: 0, requestIds: receipt.requestIds },
   };
 }
 

@@ -30,6 +30,8 @@ export interface Counts {
 export interface PlannedUpload {
   readonly target: string;
   readonly bytes: number;
+  /** When it may begin; by default at once. */
+  readonly startAt?: Date | undefined;
 }
 
 /** The producers' side of the queues: puts jobs in, looks at them, says what should become of them. */
@@ -123,6 +125,11 @@ export class UploadQueues {
     return this.#overview.all(limits, atMost);
   }
 
+  /** Newest first. */
+  batchNames(): Promise<string[]> {
+    return this.#batches.names();
+  }
+
   /** A batch as a whole; with limits also what is to be expected of it. @throws FerryError BATCH_NOT_FOUND */
   async batch(name: string, limits?: Limits): Promise<BatchState> {
     const state = await this.#overview.of(name, limits);
@@ -138,8 +145,8 @@ export class UploadQueues {
     limits: Limits,
   ): Promise<(number | undefined)[]> {
     const expectation = new Expectation({ redis: this.#redis, queues: this.#queues });
-    const expected = uploads.map(({ target, bytes }, i) => ({
-      ...{ id: `planned ${i}`, target, bytes, left: bytes },
+    const expected = uploads.map(({ target, bytes, startAt }, i) => ({
+      ...{ id: `planned ${i}`, target, bytes, left: bytes, notBefore: startAt?.getTime() },
     }));
     const { at } = await expectation.of(expected, limits);
     return expected.map(({ id }) => at.get(id));

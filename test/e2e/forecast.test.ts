@@ -59,6 +59,56 @@ describe('a dry run', () => {
     }));
 });
 
+describe('the forecast of a batch', () => {
+  interface Batch {
+    readonly expectedAt: string | null;
+    readonly endedAt: string | null;
+    readonly late: readonly unknown[];
+  }
+  const batchOf = ({ folder }: Place, name: string) =>
+    json<Batch>(['status', '--batch', name, '--summary'], folder);
+
+  test('under a limit of ours is what the limit allows, also right after the first upload', () =>
+    withPlace({ size: 20_000_000 }, async (place) => {
+      const { folder } = place;
+      await change(place, (text) => text.replace('worker:\n', 'worker:\n  bandwidth: 2MB/s\n'));
+      await isUp(place.worker());
+      const other = await writeOva(join(folder, 'other.ova'), packageOf([20_000_000], 'other'));
+      await json(['enqueue', place.source, other, '--to', 'lab', '--batch', 'b'], folder);
+      // The rate is taken from slices of ten seconds that are over.
+      const foretold: number[] = [];
+      let ended: string | null = null;
+      await until(
+        'the end of the batch',
+        async () => {
+          const { expectedAt, endedAt } = await batchOf(place, 'b');
+          if (expectedAt !== null) foretold.push(Date.parse(expectedAt));
+          ended = endedAt;
+          return endedAt ?? undefined;
+        },
+        50_000,
+      );
+      const end = Date.parse(ended ?? '');
+      const late = foretold.slice(-5); // the last before the end
+      expect(foretold.length).toBeGreaterThan(5);
+      for (const one of [...foretold.slice(10), ...late])
+        expect(Math.abs(one - end)).toBeLessThan(8_000);
+    }));
+
+  test('heeds --start-at, and what will be late for it', () =>
+    withPlace({}, async (place) => {
+      const { folder, source } = place;
+      await change(place, target('bandwidth: 1MB/s'));
+      const start = new Date(Date.now() + 3_600_000).toISOString();
+      const deadline = new Date(Date.now() + 1_800_000).toISOString();
+      const when = ['--start-at', start, '--deadline', deadline];
+      await json(['enqueue', source, '--to', 'lab', '--batch', 'later', ...when], folder);
+      const { expectedAt, late } = await batchOf(place, 'later');
+      expect(Date.parse(expectedAt ?? '')).toBeGreaterThan(Date.parse(start));
+      expect(late).toHaveLength(1);
+    }));
+});
+
 describe('status', () => {
   test('says why jobs wait: no worker, a window, bytes in flight, a target at fault', () =>
     withPlace({ importTimeMs: 60_000 }, async (place) => {

@@ -15,6 +15,8 @@ export interface Expected {
   readonly bytes: number;
   /** Still to be sent. */
   readonly left: number;
+  /** When it may begin, milliseconds since the epoch; undefined for at once. */
+  readonly notBefore?: number | undefined;
 }
 
 export interface ExpectedEnds {
@@ -53,7 +55,13 @@ export class Expectation {
     const targets = [...new Set(flows.map(({ target }) => target))];
     const workers = await this.#workers(targets);
     const supply = await supplyOf(targets, limits, { rates: this.#rates, workers });
-    const at = forecast(flows, supply, Date.now());
+    const now = Date.now();
+    const at = forecast(flows, supply, now);
+    // What begins later arrives later by as much, at the latest.
+    for (const { id, notBefore = now } of uploads) {
+      const end = at.get(id);
+      if (end !== undefined) at.set(id, end + Math.max(0, notBefore - now));
+    }
     const ends = own.flatMap(({ pending }) => pending.map(({ id }) => at.get(id)));
     const isAll = ends.length > 0 && ends.every((end) => end !== undefined);
     return {

@@ -200,10 +200,14 @@ export class Overview {
   ): Promise<Ends> {
     const ids = [...active, ...delayed, ...waiting];
     const read = await this.#views(ids.slice(0, READ_AT_MOST));
-    const jobs = read.sort((a, b) => rank(a) - rank(b) || a.enqueuedAt.localeCompare(b.enqueuedAt));
+    const jobs = read.sort(
+      (a, b) =>
+        rank(a) - rank(b) || a.priority - b.priority || a.enqueuedAt.localeCompare(b.enqueuedAt),
+    );
     const expected = jobs.map((job) => {
       const left = Math.max(0, job.bytesTotal - (job.bytesSent - job.bytesResent));
-      return { id: job.id, target: job.target, bytes: job.bytesTotal, left };
+      const notBefore = job.notBefore === null ? undefined : Date.parse(job.notBefore);
+      return { id: job.id, target: job.target, bytes: job.bytesTotal, left, notBefore };
     });
     const unread = ids.length - read.length;
     const ends = await this.#expectation.of(expected, limits, { unread, besides: name });

@@ -90,8 +90,12 @@ export class Rates {
    */
   async ofTarget(target: string, how?: 'free' | 'limited'): Promise<number | undefined> {
     const free = how === 'limited' ? undefined : await this.#of(rateKey('target', target), KEPT_MS);
-    if (how === 'free' || free !== undefined) return free;
-    return this.#of(rateKey('limited-target', target), KEPT_MS);
+    if (how === 'free') return free;
+    const limited = await this.#of(rateKey('limited-target', target), KEPT_MS);
+    // What went under a limit is the least that it can do.
+    return free === undefined || limited === undefined
+      ? (free ?? limited)
+      : Math.max(free, limited);
   }
 
   /** Bytes per second; undefined where nothing of it is being sent. */

@@ -24,9 +24,10 @@ export async function supplyOf(
   /** What several targets got at once went over one line. */
   const measured = (of: readonly string[], cap: number | undefined): number | undefined => {
     const withoutLimit = sumOf(of.map((target) => free.get(target)));
-    if (withoutLimit !== undefined) return lowest(withoutLimit, cap);
     // What a limit held back can do at least that, and as much as another limit allows.
-    return cap ?? sumOf(of.map((target) => limited.get(target)));
+    const withLimit = sumOf(of.map((target) => limited.get(target)));
+    if (withoutLimit === undefined) return cap ?? withLimit;
+    return lowest(Math.max(withoutLimit, withLimit ?? 0), cap);
   };
   const ofProcesses = (moment: number): number | undefined => {
     const own = limits.bandwidth.at(moment);

@@ -34,9 +34,15 @@ export function localBucket(rate: () => number | undefined): Bucket {
 /** Bytes pass when every bucket lets them. Rates are asked for at each piece: they may change. */
 export function createThrottle(buckets: readonly Bucket[]): Throttle {
   let waitedAt = Number.NEGATIVE_INFINITY;
+  let passedAt = Number.NEGATIVE_INFINITY;
+  let begunAt = Number.NEGATIVE_INFINITY;
   return {
     get isBinding() {
-      return performance.now() - waitedAt < BINDING_MS;
+      const now = performance.now();
+      // What has just begun has not been held back yet, and may be.
+      const isNew = now - begunAt < BINDING_MS;
+      const isLimited = buckets.some((bucket) => bucket.rate() !== undefined);
+      return now - waitedAt < BINDING_MS || (isNew && isLimited);
     },
     pieceBytes() {
       const rates = buckets.flatMap((bucket) => bucket.rate() ?? []);
@@ -45,6 +51,9 @@ export function createThrottle(buckets: readonly Bucket[]): Throttle {
       return Math.min(LARGEST_PIECE, Math.max(SMALLEST_PIECE, piece));
     },
     async pass(bytes, signal) {
+      const now = performance.now();
+      if (now - passedAt > BINDING_MS) begunAt = now;
+      passedAt = now;
       let longest = 0;
       for (const bucket of buckets) {
         const rate = bucket.rate();

@@ -17,13 +17,21 @@ export interface WatchmanDeps {
   readonly notices: Pick<Notices, 'add'>;
   readonly limits: () => Limits;
   readonly onError: (error: Error) => void;
+  /** By default ten minutes. */
+  readonly stalledMs?: number;
 }
 
 const ROUND_MS = 5_000;
 /** Forecasts read a job for each upload: they are made in every so many rounds. */
 const ROUNDS_PER_FORECAST = 12;
-/** A transfer of which no byte was confirmed for so long is stalled. */
+/** A transfer of which no byte was sent or confirmed for so long is stalled. */
 const STALLED_MS = 10 * 60_000;
+
+interface Moved {
+  /** Bytes. */
+  readonly sent: number;
+  readonly at: number;
+}
 
 /**
  * Looks from time to time whether something has happened that somebody wants to be told of. It looks at
@@ -35,6 +43,8 @@ export class Watchman {
   readonly #batches: Batches;
   #timer: NodeJS.Timeout | undefined;
   #rounds = 0;
+  /** By job: bytes that were sent when they were last seen to grow. A large piece is long under way. */
+  #moved = new Map<string, Moved>();
   #round: Promise<void> | undefined;
 
   constructor(deps: WatchmanDeps) {
@@ -83,21 +93,29 @@ export class Watchman {
   }
 
   async #stalled(): Promise<void> {
-    const { queues, notices } = this.#deps;
+    const { queues, notices, stalledMs = STALLED_MS } = this.#deps;
+    const moved = new Map<string, Moved>();
     for (const name of await queues.names()) {
       for (const job of await queues.of(name).getActive()) {
         const { checkpoint } = job.data as JobData;
-        const { stage } = (job.progress ?? {}) as Partial<JobProgress>;
-        const since = checkpoint?.progressedAt;
-        if (stage !== 'transferring' || !since || Date.now() - since < STALLED_MS) continue;
+        const { stage, bytesSent: sent = 0 } = (job.progress ?? {}) as Partial<JobProgress>;
+        if (stage !== 'transferring' || !checkpoint?.progressedAt || !job.id) continue;
+        const before = this.#moved.get(job.id);
+        const isFirst = before === undefined;
+        const grownAt = isFirst ? checkpoint.progressedAt : Date.now();
+        const seen = before?.sent === sent ? before : { sent, at: grownAt };
+        moved.set(job.id, seen);
+        const since = Math.max(checkpoint.progressedAt, seen.at);
+        if (Date.now() - since < stalledMs) continue;
         const { files: _files, ...view } = viewOf(job, 'active');
-        await notices.add(`stalled ${job.id} ${since}`, {
+        await notices.add(`stalled ${job.id} ${checkpoint.progressedAt}`, {
           event: 'transfer.stalled',
           at: new Date().toISOString(),
           about: { job: view, lastByteAt: new Date(since).toISOString() },
         });
       }
     }
+    this.#moved = moved;
   }
 
   async #batch(
