@@ -1,7 +1,8 @@
 import type { Redis } from 'ioredis';
 import { assertOrders } from './check-orders.ts';
 import { type Config, loadConfig } from './config/load.ts';
-import { classify } from './errors.ts';
+import { suggestion } from './config/suggest.ts';
+import { classify, FerryError } from './errors.ts';
 import { type ChangesQuery, JobWatch, jobChanges, jobsOf } from './job-changes.ts';
 import type { Receipt } from './jobs/batch/ledger.ts';
 import type { BatchState } from './jobs/batch/overview.ts';
@@ -167,7 +168,13 @@ export async function openFerry(config: Config): Promise<Ferry> {
     jobsOfBatch: (name) => asked(() => queues.jobsOfBatch(name)),
     async batch(name) {
       const limits = await config.limits();
-      return asked(() => queues.batch(name, limits));
+      return asked(() => queues.batch(name, limits)).catch(async (error: unknown) => {
+        if (classify(error).code !== 'BATCH_NOT_FOUND') throw error;
+        const meant = suggestion(name, await asked(() => queues.batchNames()));
+        throw new FerryError('BATCH_NOT_FOUND', `there is no batch ${name}${meant}`, {
+          facts: { batch: name },
+        });
+      });
     },
   };
   const { getMany, list, jobsOfBatch, batch } = looks;

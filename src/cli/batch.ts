@@ -21,7 +21,8 @@ export function batchLines(batch: BatchState, color: boolean): string[] {
   if (endedAt !== null) moved.push(`ended ${localTime(endedAt)}`);
   lines.push(`    ${moved.join(', ')}`, ...deadlineLines(batch, color));
   for (const { code, count, message, hint, ids } of failures) {
-    lines.push(`    ${count} × ${code}: ${message}`, `        ${hint}`);
+    const example = count > 1 ? `, such as ${message}` : `: ${message}`;
+    lines.push(`    ${count} × ${code}${example}`, `        ${hint}`);
     const more = count > ids.length ? ` and ${count - ids.length} more` : '';
     lines.push(`        ${ids.join(' ')}${more}`);
   }

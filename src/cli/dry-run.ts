@@ -63,20 +63,15 @@ async function withForecast(
   const sign = { listed: 0, smallest: 1, largest: -1 }[order];
   const going = plans
     .filter(isGoing)
-    .map((plan) => ({ plan, target: plan.target, bytes: plan.bytes ?? 0 }))
+    .map((plan) => ({
+      ...{ plan, target: plan.target, bytes: plan.bytes ?? 0 },
+      startAt: plan.startAt === null ? undefined : new Date(plan.startAt),
+    }))
     .sort((a, b) => sign * (a.bytes - b.bytes));
   // Only an addition: without it the plans are worth as much.
   const ends = await ferry.forecast(going).catch(() => []);
-  const expected = new Map(
-    going.map(({ plan }, i) => [plan, ends[i] ? delayed(ends[i], plan).toISOString() : null]),
-  );
+  const expected = new Map(going.map(({ plan }, i) => [plan, ends[i]?.toISOString() ?? null]));
   return plans.map((plan) => ({ ...plan, expectedAt: expected.get(plan) ?? null }));
-}
-
-/** What begins later arrives later by as much, at the latest. */
-function delayed(end: Date, { startAt }: Plan): Date {
-  const waitMs = startAt === null ? 0 : Math.max(0, Date.parse(startAt) - Date.now());
-  return new Date(end.getTime() + waitMs);
 }
 
 function isGoing({ existing, problems }: Plan): boolean {

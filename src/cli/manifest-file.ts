@@ -4,6 +4,7 @@ import { parse as parseCsv } from 'csv-parse/sync';
 import { escapePath, isDynamicPattern } from 'tinyglobby';
 import { isMap, isSeq, LineCounter, type Node, parseDocument } from 'yaml';
 import { z } from 'zod';
+import { suggestion } from '../config/suggest.ts';
 import { FerryError } from '../errors.ts';
 import type { UploadOrder } from '../index.ts';
 import { isAddress } from '../source/open-source.ts';
@@ -54,7 +55,7 @@ const options = {
   ifExists: z.enum(['fail', 'skip', 'replace']),
   keepFailed: flag,
   batch: z.string().min(1),
-  pool: z.string(),
+  pool: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_-]*$/, 'expected letters, digits, _ and -'),
   priority: whole,
   startAt: value(parseTime),
   deadline: value(parseTime),
@@ -67,6 +68,7 @@ const Entry = z
     message: 'expected either source or serverPull',
   });
 type Entry = z.output<typeof Entry>;
+const ENTRY_KEYS = [...Object.keys(options), 'source', 'serverPull', 'name'];
 
 /** An upload of a manifest: its source may still be a glob. */
 export interface Listed {
@@ -216,6 +218,9 @@ function rowsOfCsv(path: string, text: string, fault: Fault): Rows {
     }) as unknown as { record: string[]; info: { lines: number } }[];
     const [header, ...rest] = records;
     const columns = header?.record ?? [];
+    for (const column of columns.filter((one) => !ENTRY_KEYS.includes(one))) {
+      fault(1, `there is no column ${column}${suggestion(column, ENTRY_KEYS)}`);
+    }
     const twice = columns.filter((column, i) => columns.indexOf(column) !== i);
     for (const column of twice) fault(1, `the column ${column} stands there twice`);
     let line = (header?.info.lines ?? 1) + 1;

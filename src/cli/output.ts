@@ -60,7 +60,8 @@ export function paint(colour: Colour, text: string, color: boolean): string {
 
 /** A job without what only the progress display needs: the contract's keys, in its order. */
 export function jobJson(details: JobDetails): JobView {
-  const { files: _files, warnings: _warnings, bytesOnServer: _onServer, ...view } = details;
+  const { files: _files, warnings: _warnings, bytesOnServer: _onServer, ...rest } = details;
+  const { notBefore: _notBefore, priority: _priority, requestIds: _requestIds, ...view } = rest;
   return view;
 }
 

@@ -20,12 +20,10 @@ export function createProgram(onCall: OnCall, version = ''): Command {
     .option('--redis <url>', 'Redis to use instead of the configured one')
     .option('--json', 'machine-readable output on stdout, and nothing else there')
     .addOption(
-      new Option('--log-level <level>', 'what is logged to stderr').choices([
-        'error',
-        'warn',
-        'info',
-        'debug',
-      ]),
+      new Option(
+        '--log-level <level>',
+        'what is logged to stderr (default: info for the worker, else nothing)',
+      ).choices(['error', 'warn', 'info', 'debug']),
     )
     .option('--no-color', 'no colours')
     .showHelpAfterError('(see --help)');

@@ -36,7 +36,12 @@ function liveDisplay(
       for (const job of jobs) rateOf(job.id).add(keptOf(job));
       const rows = Math.max(4, (stream.rows ?? 24) - 3);
       const width = stream.columns ?? 80;
-      const lines = fitting(jobs, { rows, line: (job) => headLine(job, rateOf(job.id), options) });
+      // Columns, as wide as what is there, so that the eye finds what it looks for.
+      const pad = Math.min(width / 2, Math.max(0, ...jobs.map((job) => placeOf(job).length)));
+      const lines = fitting(jobs, {
+        rows,
+        line: (job) => headLine(job, rateOf(job.id), { ...options, pad }),
+      });
       if (jobs.length > 1) lines.push(totalLine(jobs, rateOf('total')));
       update(lines.map((line) => cliTruncate(line, width)).join('\n'));
     },
@@ -112,26 +117,39 @@ function fileLines({ files }: JobDetails): string[] {
   );
 }
 
-function headLine(job: JobDetails, rate: MovingRate, { color }: GlobalOptions): string {
+function placeOf({ name, target, catalog }: JobDetails): string {
+  return `${name} → ${target}/${catalog}`;
+}
+
+/** @param pad how wide the name's column is; 0 for no columns */
+function headLine(
+  job: JobDetails,
+  rate: MovingRate,
+  { color, pad = 0 }: GlobalOptions & { readonly pad?: number },
+): string {
   const kept = keptOf(job);
-  const name = `${job.name} → ${job.target}/${job.catalog}`;
+  const place = placeOf(job);
+  const name = pad > 0 ? `${place.padEnd(pad)} ` : `${place}:`;
   if (job.state === 'failed' && job.error) {
-    return `${paint('red', '✗', color)} ${name}: failed\n    ${errorLines(job.error)}`;
+    return `${paint('red', '✗', color)} ${name} failed\n    ${errorLines(job.error)}`;
   }
   if (job.state === 'completed') {
     const warnings = job.warnings.map((warning) => `\n    ${warning}`).join('');
     const again = job.bytesResent > 0 ? `, ${bytes(job.bytesResent)} of it twice` : '';
     const removedAt = job.result?.removedAt;
     const until = removedAt ? `; vCD removes it on ${removedAt.slice(0, 10)}` : '';
-    return `${paint('green', '✓', color)} ${name}: ${bytes(kept)} arrived${again}${until}${warnings}`;
+    return `${paint('green', '✓', color)} ${name} ${bytes(kept)} arrived${again}${until}${warnings}`;
   }
   if (job.state === 'delayed') {
     const why = job.error ? `: ${job.error.message}` : '';
-    return `${paint('yellow', '…', color)} ${name}: waiting to be tried again${why}`;
+    return `${paint('yellow', '…', color)} ${name} waiting to be tried again${why}`;
   }
-  if (job.state === 'waiting') return `  ${name}: waiting`;
-  if (job.stage !== 'transferring') return `  ${name}: ${job.stage}`;
-  return `  ${name}: ${percent(kept, job.bytesTotal)} of ${bytes(job.bytesTotal)}${pace(rate, job.bytesTotal - kept)}`;
+  if (job.state === 'waiting') return `  ${name} waiting`;
+  if (job.stage !== 'transferring') return `  ${name} ${job.stage}`;
+  const share = percent(kept, job.bytesTotal);
+  const size = bytes(job.bytesTotal);
+  const much = pad > 0 ? `${share.padStart(4)} of ${size.padEnd(7)}` : `${share} of ${size}`;
+  return `  ${name} ${much}${pace(rate, job.bytesTotal - kept)}`;
 }
 
 function totalLine(jobs: readonly JobDetails[], rate: MovingRate): string {

@@ -60,7 +60,7 @@ async function itemsOf(ferry: Ferry, jobs: readonly JobDetails[]): Promise<Item[
       catalogItem: job.result?.catalogItem ?? null,
       entity: job.result?.entity ?? null,
       task: receipt?.task ?? null,
-      requestIds: receipt?.requestIds ?? [],
+      requestIds: receipt?.requestIds ?? job.requestIds,
       bytes: receipt?.bytes ?? job.bytesTotal,
       ...{ bytesSent: job.bytesSent, bytesResent: job.bytesResent, attempts: job.attempts },
       ...{ enqueuedAt: job.enqueuedAt, startedAt: job.startedAt, finishedAt: job.finishedAt },

@@ -15,7 +15,8 @@ export class MovingRate {
     if (this.#points.at(-1)?.count === count) return;
     this.#points.push({ at, count });
     const young = this.#points.findIndex((point) => at - point.at <= WINDOW_MS);
-    this.#points = this.#points.slice(Math.min(young, this.#points.length - KEPT_POINTS));
+    const spare = Math.max(0, this.#points.length - KEPT_POINTS);
+    this.#points = this.#points.slice(Math.min(young, spare));
   }
 
   /** Per second; undefined while there is nothing to go by. */

@@ -25,6 +25,8 @@ export interface Container {
   close(): Promise<void>;
 }
 
+export const NO_END_MARK = 'the archive has no end mark: it may have been cut short';
+
 /** @throws FerryError as `indexArchive` */
 export async function openArchive(file: SourceFile): Promise<Container> {
   const { members, ended, oddities } = await indexArchive(file);
@@ -36,7 +38,7 @@ export async function openArchive(file: SourceFile): Promise<Container> {
   }
   return {
     names: members.map(({ name }) => name),
-    warnings: ended ? [] : ['the archive has no end mark: it may have been cut short'],
+    warnings: ended ? [] : [NO_END_MARK],
     notes: [
       ...oddities,
       ...(/\.ova$/i.test(file.name) ? [] : [`${file.name} is an OVA, though it is not called one`]),

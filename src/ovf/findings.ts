@@ -1,3 +1,4 @@
+import { NO_END_MARK } from './container.ts';
 import type { PackageContents } from './contents.ts';
 import type { OpenImage } from './image.ts';
 import type { OvfPackage } from './package.ts';
@@ -19,12 +20,15 @@ export async function findingsOf(
 ): Promise<Findings> {
   const disks: string[] = [];
   for (const file of image.files) disks.push(...(await diskWarnings(file, contents)));
+  const isCut = (warning: string): boolean => warning === NO_END_MARK;
   return {
+    // What may be broken, what may be refused, what is not vouched for or comes out other.
     warnings: [
+      ...image.warnings.filter(isCut),
       ...disks,
-      ...image.warnings,
       ...descriptorWarnings(contents),
       ...hardwareWarnings(contents),
+      ...image.warnings.filter((warning) => !isCut(warning)),
     ],
     notes: [...image.notes, ...contentsNotes(image, contents)],
   };

@@ -6,7 +6,7 @@ import type { Container } from './container.ts';
 import type { PackageContents } from './contents.ts';
 import { type DescriptorFacts, withFileSizes } from './descriptor.ts';
 import { type Manifest, type ManifestEntry, parseManifest } from './manifest.ts';
-import { NameIndex } from './names.ts';
+import { NameIndex, plainName } from './names.ts';
 import { readDescriptor } from './read-descriptor.ts';
 import { firstUnchecked, type PackageFile, resolveReference } from './references.ts';
 
@@ -122,7 +122,13 @@ export async function readPackage(
       ...orderNotes(container, descriptorName),
       ...container.notes,
       ...manifest.notes,
-      ...(options.contents ? strangers(container, { files, manifestName, descriptorName }) : []),
+      ...(options.contents
+        ? strangers(container, [
+            ...[descriptorName, manifestName ?? ''],
+            ...files.flatMap((file) => file.members),
+            ...facts.files.map(({ href }) => folder + plainName(href)),
+          ])
+        : []),
     ]),
     contents: facts.contents,
     problems,
@@ -242,7 +248,8 @@ function unverified(
   const warnings = container.names
     .filter((name) => /\.mf$/i.test(name) && name !== manifestName)
     .map((name) => `${name} does not belong to ${descriptorName} and was not used`);
-  if (manifestName === undefined) return warnings;
+  // Of one that can't be read nothing is known.
+  if (manifestName === undefined || manifest === NO_MANIFEST) return warnings;
   if (own.length === 0) {
     warnings.push(`${descriptorName} is not in the manifest, so it is sent unverified`);
   }
@@ -275,15 +282,11 @@ function orderNotes(
 
 /** Members that nothing names. */
 function strangers(
-  { names, isOrdered }: Container,
-  {
-    files,
-    manifestName,
-    descriptorName,
-  }: Pick<Verified, 'files' | 'manifestName' | 'descriptorName'>,
+  { names, isOrdered }: Pick<Container, 'names' | 'isOrdered'>,
+  named: readonly string[],
 ): string[] {
   if (!isOrdered) return []; // a folder may hold anything
-  const known = new Set([descriptorName, manifestName, ...files.flatMap(({ members }) => members)]);
+  const known = new Set(named);
   return names
     .filter((name) => !known.has(name) && !/\.(mf|cert)$/i.test(name))
     .map((name) => `${name} is not in the descriptor and is not sent`);

@@ -146,6 +146,9 @@ describe('cancel --batch', () => {
         expect({ args, code }).toEqual({ args, code: 2 });
         expect(stderr).toContain('there is no batch typo');
       }
+      await json(['enqueue', other, '--to', 'lab/appliances', '--batch', 'weekend'], folder);
+      const { stderr } = await run(['status', '--batch', 'wekend'], folder);
+      expect(stderr).toContain('there is no batch wekend (did you mean weekend?)');
     }));
 });
 

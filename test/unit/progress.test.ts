@@ -8,6 +8,7 @@ const job = (id: string, patch: Partial<JobDetails>): JobDetails => ({
   ...{ batch: null, existing: false, stage: 'queued', bytesSent: 0, bytesTotal: 1_000 },
   ...{ bytesResent: 0, attempts: 0, error: null, result: null, enqueuedAt: '', startedAt: null },
   ...{ finishedAt: null, pool: null, deadline: null, files: [], warnings: [], bytesOnServer: 0 },
+  ...{ notBefore: null, priority: 0, requestIds: [] },
   ...patch,
 });
 
@@ -49,6 +50,14 @@ describe('a live view', () => {
     expect(lines[1]).toContain('failed');
     expect(lines.at(-2)).toMatch(/… and 39\d more/);
     expect(lines.at(-1)).toContain('0 of 402 done, 1 failed');
+  });
+
+  test('has columns', () => {
+    const running = ['a', 'a-longer-name'].map((name, i) =>
+      job(name, { state: 'active', stage: 'transferring', bytesSent: 900 * i }),
+    );
+    const [first = '', second = ''] = shown(running, 24, 100);
+    expect(first.indexOf('0% of')).toBe(second.indexOf('90% of') + 1);
   });
 
   test('shows the files of what runs where there is room', () => {
