@@ -61,7 +61,7 @@ describe('the dashboard', () => {
       const { folder } = place;
       const two = await writeOva(
         join(folder, 'two.ova'),
-        packageOf([12_000_000, 8_000_000], 'two'),
+        packageOf([60_000_000, 20_000_000], 'two'),
       );
       const [descriptor, , disk] = packageOf([1_000], 'bad');
       await writeFile(join(folder, 'bad.ovf'), descriptor?.bytes ?? '');
