@@ -17,8 +17,7 @@ import { Reservations } from './jobs/reservations.ts';
 import type { TargetState } from './jobs/target-states.ts';
 import { findTarget, splitPlace, toUploads, type UploadOrder } from './orders.ts';
 import { asked } from './redis/asked.ts';
-import { connectPromptly, untilReady } from './redis/connect.ts';
-import { redisOf } from './redis-of.ts';
+import { connectTo } from './redis-of.ts';
 
 export { FerryError } from './errors.ts';
 export type {
@@ -152,14 +151,7 @@ export function createFerry(options: FerryOptions = {}): Promise<Ferry> {
 
 /** As `createFerry`, for a configuration that has been read already. */
 export async function openFerry(config: Config): Promise<Ferry> {
-  const { address, release } = await redisOf(config);
-  let redis: Redis;
-  try {
-    redis = connectPromptly(address, 'ovaferry');
-    await untilReady(redis, address);
-  } finally {
-    release();
-  }
+  const redis = await connectTo(config, 'ovaferry');
   const queues = new UploadQueues(redis);
   const closing = new AbortController();
   const looks: Pick<Ferry, 'getMany' | 'list' | 'jobsOfBatch' | 'batch'> = {

@@ -1,6 +1,7 @@
+import type { Redis } from 'ioredis';
 import type { Config } from './config/load.ts';
 import { FerryError } from './errors.ts';
-import { isRedisAddress, type RedisAddress } from './redis/connect.ts';
+import { connectPromptly, isRedisAddress, type RedisAddress, untilReady } from './redis/connect.ts';
 import { startEmbedded } from './redis/embedded.ts';
 
 /** The configured Redis, or the private one. `release` when a connection of one's own is open. */
@@ -19,4 +20,16 @@ export async function redisOf(
     );
   }
   return { address: { url }, release: () => undefined };
+}
+
+/** A connection that fails fast, once it is there. @throws FerryError REDIS_UNAVAILABLE */
+export async function connectTo(config: Config, name: string): Promise<Redis> {
+  const { address, release } = await redisOf(config);
+  try {
+    const redis = connectPromptly(address, name);
+    await untilReady(redis, address);
+    return redis;
+  } finally {
+    release();
+  }
 }

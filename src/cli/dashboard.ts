@@ -1,5 +1,4 @@
 import { type Config, loadConfig } from '../config/load.ts';
-import { parseListen } from '../config/units.ts';
 import { FerryError } from '../errors.ts';
 import { type Ferry, type JobDetails, openFerry } from '../index.ts';
 import { followJobs, isOver, jobsOf } from '../job-changes.ts';
@@ -7,11 +6,11 @@ import { QueueSet } from '../jobs/queue-set.ts';
 import { serveDashboard } from '../observe/dashboard.ts';
 import { isLoopback } from '../observe/dashboard-access.ts';
 import type { ListenAddress } from '../observe/endpoints.ts';
-import { connectPromptly, untilReady } from '../redis/connect.ts';
-import { redisOf } from '../redis-of.ts';
+import { connectTo } from '../redis-of.ts';
 import { type GlobalOptions, printJson } from './output.ts';
 import { OwnWorker } from './own-worker.ts';
 import { interruption, untilAborted } from './signals.ts';
+import { listenOf } from './values.ts';
 
 interface DashboardOptions extends GlobalOptions {
   readonly listen?: string;
@@ -23,7 +22,7 @@ const CANCEL_MS = 60_000;
 /** The web page, until it is interrupted. */
 export async function dashboard(_args: string[], options: DashboardOptions): Promise<number> {
   const config = loadConfig({ file: options.config, redis: options.redis });
-  const address = listenOf(options) ?? config.dashboard.listen;
+  const address = listenOf(options.listen, '127.0.0.1:9465') ?? config.dashboard.listen;
   const login = await config.dashboard.login();
   if (!isLoopback(address.host)) {
     if (login === undefined) {
@@ -68,14 +67,6 @@ export async function dashboard(_args: string[], options: DashboardOptions): Pro
   }
 }
 
-/** @throws FerryError USAGE */
-function listenOf({ listen }: DashboardOptions): ListenAddress | undefined {
-  if (listen === undefined) return undefined;
-  const address = parseListen(listen);
-  if (address) return address;
-  throw new FerryError('USAGE', `--listen: "${listen}" is not an address like 127.0.0.1:9465`);
-}
-
 async function serve<T>({ host, port }: ListenAddress, begin: () => Promise<T>): Promise<T> {
   try {
     return await begin();
@@ -92,13 +83,7 @@ async function serve<T>({ host, port }: ListenAddress, begin: () => Promise<T>):
 async function openQueues(
   config: Config,
 ): Promise<{ readonly queues: QueueSet; leave(): Promise<void> }> {
-  const { address, release } = await redisOf(config);
-  const redis = connectPromptly(address, 'ovaferry-dashboard');
-  try {
-    await untilReady(redis, address);
-  } finally {
-    release();
-  }
+  const redis = await connectTo(config, 'ovaferry-dashboard');
   const queues = new QueueSet(redis);
   return {
     queues,

@@ -1,4 +1,4 @@
-import { parseDuration } from '../config/units.ts';
+import { parseDuration, parseListen } from '../config/units.ts';
 import { FerryError } from '../errors.ts';
 
 /** Values as people write them, on the command line and in manifests. Each throws FerryError USAGE. */
@@ -46,4 +46,20 @@ export function parseMetadata(
     default:
       return [key, value];
   }
+}
+
+/**
+ * What `--listen` says; undefined where it is not said.
+ *
+ * @param example an address as it should look
+ * @throws FerryError USAGE
+ */
+export function listenOf(
+  listen: string | undefined,
+  example: string,
+): ReturnType<typeof parseListen> {
+  if (listen === undefined) return undefined;
+  const address = parseListen(listen);
+  if (address) return address;
+  throw new FerryError('USAGE', `--listen: "${listen}" is not an address like ${example}`);
 }

@@ -1,22 +1,14 @@
 import { loadConfig } from '../config/load.ts';
-import { parseListen } from '../config/units.ts';
 import { FerryError } from '../errors.ts';
 import { createLog } from '../observe/log.ts';
 import { startWorker } from '../worker.ts';
 import type { GlobalOptions } from './output.ts';
 import { interruption, untilAborted } from './signals.ts';
+import { listenOf } from './values.ts';
 
 interface WorkerCommandOptions extends GlobalOptions {
   readonly pool?: readonly string[];
   readonly listen?: string;
-}
-
-/** @throws FerryError USAGE */
-function listenOf({ listen }: WorkerCommandOptions): ReturnType<typeof parseListen> {
-  if (listen === undefined) return undefined;
-  const address = parseListen(listen);
-  if (address) return address;
-  throw new FerryError('USAGE', `--listen: "${listen}" is not an address like 127.0.0.1:9464`);
 }
 
 /** The daemon. */
@@ -29,7 +21,7 @@ export async function worker(_args: string[], options: WorkerCommandOptions): Pr
   const interrupt = interruption();
   const running = await startWorker(config, log, {
     pools: options.pool ?? config.worker.pools,
-    listen: listenOf(options) ?? config.worker.listen,
+    listen: listenOf(options.listen, '127.0.0.1:9464') ?? config.worker.listen,
   }).catch((error: unknown) => {
     // Whatever was opened before it failed must not keep the process.
     setTimeout(() => process.exit(), 1_000).unref();

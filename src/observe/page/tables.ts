@@ -99,7 +99,7 @@ export function batchesTable(batches: readonly BatchState[], act: Act): Template
           <td>${expectedWords(batch)}</td>
           <td>${deadlineWords(batch)}</td>
           <td class="wrap">${failureWords(batch, act)}</td>
-          <td>${isOpen(batch) ? cancelBatchButton(batch, act) : nothing}</td>
+          <td>${openOf(batch) > 0 ? cancelBatchButton(batch, act) : nothing}</td>
         </tr>`,
       )}
     </tbody>
@@ -110,14 +110,15 @@ function countOf({ counts }: BatchState): number {
   return Object.values(counts).reduce((sum, count) => sum + count, 0);
 }
 
-function isOpen({ counts }: BatchState): boolean {
-  return counts.waiting + counts.active + counts.delayed > 0;
+/** Those that have not ended. */
+function openOf({ counts }: BatchState): number {
+  return counts.waiting + counts.active + counts.delayed;
 }
 
-function cancelBatchButton({ name, counts }: BatchState, act: Act): TemplateResult {
+function cancelBatchButton(batch: BatchState, act: Act): TemplateResult {
+  const { name } = batch;
   return button('Cancel', `Cancel ${name}`, async () => {
-    const open = counts.waiting + counts.active + counts.delayed;
-    const question = `Cancel the ${open} uploads of ${name} that have not ended?`;
+    const question = `Cancel the ${openOf(batch)} uploads of ${name} that have not ended?`;
     if (window.confirm(question)) await act('cancel', { batch: name });
   });
 }
