@@ -39,14 +39,14 @@ export function visibleItems(asking: Asking): Item[] {
 
 /** Nobody adds to a subscribed catalog, and only its own organisation to any. */
 export function mayAdd(session: Session, catalog: Catalog): boolean {
-  return catalog.kind === 'local' && isOwn(session, catalog) && hasRight(session, UPLOAD_RIGHT);
+  return catalog.kind === 'local' && hasOwnOrg(session, catalog) && hasRight(session, UPLOAD_RIGHT);
 }
 
 export function mayEdit(session: Session, { catalog }: Pick<Item, 'catalog'>): boolean {
-  return catalog.kind === 'local' && isOwn(session, catalog) && hasRight(session, EDIT_RIGHT);
+  return catalog.kind === 'local' && hasOwnOrg(session, catalog) && hasRight(session, EDIT_RIGHT);
 }
 
-function isOwn(session: Session, { org }: Catalog): boolean {
+export function hasOwnOrg(session: Session, { org }: Catalog): boolean {
   return actsAsProvider(session) || org.name.toLowerCase() === session.org.toLowerCase();
 }
 
@@ -60,22 +60,37 @@ export function findCatalog(call: Call): Catalog {
 
 /** By the id of the item. @throws ApiError 403, as for what does not exist */
 export function findItem(call: Call): Item {
-  return visible(call, call.world.item(call.params[0] ?? ''), 'catalogItem');
+  const item = call.world.item(call.params[0] ?? '');
+  return visible(call, isInCatalog(item) ? item : undefined, 'catalogItem');
+}
+
+/** What is in a vDC alone has no item. */
+export function isInCatalog(item: Item | undefined): boolean {
+  const { loose, vApps } = item?.catalog.org ?? {};
+  return item !== undefined && item.catalog !== loose && item.catalog !== vApps;
 }
 
 /** By the id of what the item stands for. @throws ApiError 403, as for what does not exist */
 export function findByEntity(call: Call): Item {
   const id = call.params[0] ?? '';
-  const kind = /^\/api\/(vAppTemplate|media)\//.exec(call.path)?.[1];
+  const kind = /^\/api\/(vAppTemplate|media|vApp)\//.exec(call.path)?.[1];
   const item = call.world.itemOfEntity(id);
   return visible(call, item?.entity.kind === kind ? item : undefined, 'entity');
 }
 
 function visible(call: Call, item: Item | undefined, what: string): Item {
-  if (!item || !visibleCatalogs(call).includes(item.catalog)) throw forbidden(what);
+  if (!item || !holders(call).includes(item.catalog)) throw forbidden(what);
   call.world.expireLease(item);
   if (!item.catalog.items.includes(item)) throw forbidden(what);
   return item;
+}
+
+/** Catalogs, and what is in none. */
+export function holders(asking: Asking): Catalog[] {
+  return [
+    ...visibleCatalogs(asking),
+    ...visibleOrgs(asking).flatMap(({ loose, vApps }) => [loose, vApps]),
+  ];
 }
 
 /** @throws ApiError 403 */

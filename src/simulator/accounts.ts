@@ -4,6 +4,7 @@ export const ROLES: Readonly<Record<string, readonly string[]>> = {
     'Catalog: View Private and Shared Catalogs within Current Organization',
     'vApp Template / Media: Create / Upload',
     'vApp Template / Media: Edit',
+    'vApp Template: Download',
     'Organization: View',
     'Organization: Edit Leases Policy',
   ],
@@ -11,6 +12,7 @@ export const ROLES: Readonly<Record<string, readonly string[]>> = {
     'Catalog: View Private and Shared Catalogs within Current Organization',
     'vApp Template / Media: Create / Upload',
     'vApp Template / Media: Edit',
+    'vApp Template: Download',
     'Organization: View',
     'Organization: Edit Leases Policy',
   ],
@@ -18,11 +20,13 @@ export const ROLES: Readonly<Record<string, readonly string[]>> = {
     'Catalog: View Private and Shared Catalogs within Current Organization',
     'vApp Template / Media: Create / Upload',
     'vApp Template / Media: Edit',
+    'vApp Template: Download',
   ],
   'vApp User': ['Catalog: View Private and Shared Catalogs within Current Organization'],
 };
 
 export const UPLOAD_RIGHT = 'vApp Template / Media: Create / Upload';
+export const DOWNLOAD_RIGHT = 'vApp Template: Download';
 export const EDIT_RIGHT = 'vApp Template / Media: Edit';
 export const ORG_VIEW_RIGHT = 'Organization: View';
 

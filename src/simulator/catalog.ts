@@ -1,7 +1,17 @@
 import { randomUUID } from 'node:crypto';
-import { assertMayAdd, assertMayEdit, findCatalog, findItem, mayAdd, mayEdit } from './access.ts';
+import {
+  assertMayAdd,
+  assertMayEdit,
+  findCatalog,
+  findItem,
+  isInCatalog,
+  mayAdd,
+  mayEdit,
+} from './access.ts';
 import { type Call, contentType, type Reply, type Route } from './call.ts';
-import { ApiError, badRequest } from './errors.ts';
+import { copyLinks } from './copy.ts';
+import { entityReply } from './entity.ts';
+import { ApiError, badRequest, forbidden } from './errors.ts';
 import { addFile } from './files.ts';
 import {
   assertIdle,
@@ -15,6 +25,7 @@ import {
 } from './model.ts';
 import { entityReference } from './parts.ts';
 import { pull } from './pull.ts';
+import { syncLink } from './sync.ts';
 import { attributeOf, childElements, childText, parseRequest } from './validate.ts';
 import { assertRoom, profileFor } from './vdc.ts';
 import { atLeast } from './versions.ts';
@@ -23,6 +34,7 @@ import { element, link, type Markup, mime, VCLOUD } from './xml.ts';
 export const catalogRoutes: readonly Route[] = [
   { method: 'GET', path: /^\/api\/catalog\/([^/]+)$/, handle: getCatalog },
   { method: 'POST', path: /^\/api\/catalog\/([^/]+)\/action\/upload$/, handle: upload },
+  { method: 'POST', path: /^\/api\/catalog\/([^/]+)\/catalogItems$/, handle: addItem },
   { method: 'GET', path: /^\/api\/catalogItem\/([^/?]+)$/, handle: getItem },
   { method: 'PUT', path: /^\/api\/catalogItem\/([^/?]+)$/, handle: editItem },
   { method: 'DELETE', path: /^\/api\/catalogItem\/([^/?]+)$/, handle: deleteItem },
@@ -39,7 +51,8 @@ function getCatalog(call: Call): Reply {
         link('add', `${href}/action/upload`, 'uploadVAppTemplateParams'),
       ]
     : [];
-  const add = mayAdd(call.session, catalog) ? uploads : [];
+  const adding = link('add', `${href}/catalogItems`, 'catalogItem');
+  const add = mayAdd(call.session, catalog) ? [...uploads, adding] : [];
   return {
     status: 200,
     type: 'catalog',
@@ -54,6 +67,8 @@ function getCatalog(call: Call): Reply {
       },
       link('up', `${base}/api/org/${catalog.org.id}`, 'org'),
       ...add,
+      ...copyLinks(call, catalog),
+      syncLink(call, catalog, href),
       element('Description'),
       element(
         'CatalogItems',
@@ -104,7 +119,8 @@ function assertOperations({ world, session: { user, org } }: Call): void {
   }
 }
 
-function uploadTemplate(call: Call, catalog: Catalog): Reply {
+/** As an upload to a catalog or, before 5.5, to a vDC, which answers with the entity itself. */
+export function uploadTemplate(call: Call, catalog: Catalog): Reply {
   const params = parseRequest(call.body, 'UploadVAppTemplateParams');
   const source = attributeOf(params, 'sourceHref');
   const entity = newEntity(call, catalog, {
@@ -115,10 +131,10 @@ function uploadTemplate(call: Call, catalog: Catalog): Reply {
   const { reply, item } = created(call, catalog, params, entity);
   addFile(call.world, entity, 'descriptor.ovf', undefined, true);
   if (source !== undefined) void pull(call.world, item, source);
-  return reply;
+  return reply();
 }
 
-function uploadMedia(call: Call, catalog: Catalog): Reply {
+export function uploadMedia(call: Call, catalog: Catalog): Reply {
   const media = parseRequest(call.body, 'Media');
   const size = Number(attributeOf(media, 'size'));
   if (!Number.isSafeInteger(size) || size < 0) throw badRequest('Bad request\n - Invalid size');
@@ -139,7 +155,7 @@ function uploadMedia(call: Call, catalog: Catalog): Reply {
   assertRoom(call.world, entity.profile, size); // a size that is known is judged at once
   const { reply } = created(call, catalog, media, entity);
   addFile(call.world, entity, 'file', size);
-  return reply;
+  return reply();
 }
 
 function profileOf(request: Parameters<typeof attributeOf>[0]): string | undefined {
@@ -147,13 +163,20 @@ function profileOf(request: Parameters<typeof attributeOf>[0]): string | undefin
   return profile && attributeOf(profile, 'href');
 }
 
-function newEntity(
+const OPERATIONS: Readonly<Record<Entity['kind'], readonly [name: string, words: string]>> = {
+  media: ['vdcUploadMedia', 'Importing media'],
+  vAppTemplate: ['vdcUploadOvfContents', 'Importing Virtual Application Template'],
+  vApp: ['vdcInstantiateOvf', 'Creating Virtual Application'],
+};
+
+export function newEntity(
   { session, world }: Call,
   catalog: Catalog,
   more: {
     kind: Entity['kind'];
     profileHref: string | undefined;
     manifestRequired?: boolean;
+    deployment?: Entity['deployment'];
     imageType?: string;
     operationKey?: string;
   },
@@ -161,7 +184,8 @@ function newEntity(
   const { kind } = more;
   const entity: Entity = {
     kind,
-    id: kind === 'media' ? randomUUID() : `vappTemplate-${randomUUID()}`,
+    id: `${{ media: '', vAppTemplate: 'vappTemplate-', vApp: 'vapp-' }[kind]}${randomUUID()}`,
+    ...(more.deployment ? { deployment: more.deployment } : {}),
     owner: session.user,
     status: 0,
     descriptorUploaded: false,
@@ -173,22 +197,18 @@ function newEntity(
     metadata: new Map(),
     profile: profileFor(world, catalog.org, more.profileHref),
     leaseSeconds: catalog.org.templateLeaseSeconds,
-    task: newTask(
-      kind === 'media' ? 'vdcUploadMedia' : 'vdcUploadOvfContents',
-      kind === 'media' ? 'Importing media' : 'Importing Virtual Application Template',
-      session,
-    ),
+    task: newTask(...OPERATIONS[kind], session),
   };
   world.touchTransfer(entity);
   return entity;
 }
 
-function created(
+export function created(
   call: Call,
   catalog: Catalog,
   params: Parameters<typeof attributeOf>[0],
   entity: Entity,
-): { reply: Reply; item: Item } {
+): { reply: () => Reply; item: Item } {
   const name = (attributeOf(params, 'name') ?? '').trim();
   assertName(name);
   if (itemNamed(catalog, name)) {
@@ -205,10 +225,14 @@ function created(
     metadata: new Map(),
   };
   catalog.items.push(item);
-  return { item, reply: { status: 201, type: 'catalogItem', xml: itemElement(call, item) } };
+  const reply = !isInCatalog(item)
+    ? () => entityReply(call, item)
+    : () => ({ status: 201, type: 'catalogItem', xml: itemElement(call, item) });
+  return { item, reply };
 }
 
-function itemElement({ world, session }: Call, item: Item): Markup {
+function itemElement(call: Call, item: Item): Markup {
+  const { world, session } = call;
   const href = `${world.base}/api/catalogItem/${item.id}`;
   return element(
     'CatalogItem',
@@ -223,11 +247,33 @@ function itemElement({ world, session }: Call, item: Item): Markup {
     link('up', `${world.base}/api/catalog/${item.catalog.id}`, 'catalog'),
     link('down', `${href}/metadata`, 'metadata'),
     ...(mayEdit(session, item) ? [link('edit', href, 'catalogItem'), link('remove', href)] : []),
+    syncLink(call, item.catalog, href),
     element('Description', {}, item.description),
     entityReference(world, item),
     element('DateCreated', {}, item.created.toISOString()),
     element('VersionNumber', {}, '1'),
   );
+}
+
+/** Puts what was uploaded to the vDC into a catalog. */
+function addItem(call: Call): Reply {
+  const catalog = findCatalog(call);
+  assertMayAdd(call, catalog);
+  const wanted = parseRequest(call.body, 'CatalogItem');
+  const [reference] = childElements(wanted, 'Entity');
+  const id = (reference && attributeOf(reference, 'href'))?.split('/').at(-1) ?? '';
+  const item = call.world.itemOfEntity(id);
+  if (item?.catalog !== catalog.org.loose) throw forbidden('entity');
+  const name = (attributeOf(wanted, 'name') ?? '').trim();
+  assertName(name);
+  if (itemNamed(catalog, name)) {
+    throw new ApiError(400, 'DUPLICATE_NAME', `The VCD entity ${name} already exists.`);
+  }
+  const { items } = catalog.org.loose;
+  items.splice(items.indexOf(item), 1);
+  Object.assign(item, { catalog, name });
+  catalog.items.push(item);
+  return { status: 201, type: 'catalogItem', xml: itemElement(call, item) };
 }
 
 function getItem(call: Call): Reply {

@@ -1,4 +1,5 @@
 import type libxmljs from 'libxmljs2';
+import type { Deployment } from './model.ts';
 import { parseSafely } from './validate.ts';
 import { OVF } from './xml.ts';
 
@@ -54,6 +55,18 @@ export function readDescriptor(bytes: Buffer): ExpectedFile[] {
     }
   }
   return [...expected.values()];
+}
+
+/** What an instantiation depends on besides. @throws Error with the sentence that becomes the task's error */
+export function assertDeployable(bytes: Buffer, { acceptsEulas, sources }: Deployment): void {
+  const root = parseSafely(bytes).root() as libxmljs.Element;
+  if (!acceptsEulas && find(root, './/o:EulaSection').length > 0) {
+    throw new Error('All EULAs must be accepted: set AllEULAsAccepted.');
+  }
+  const names = find(root, './o:NetworkSection/o:Network').map((one) => attribute(one, 'name'));
+  const unknown = sources.find((source) => !names.includes(source));
+  if (unknown === undefined) return;
+  throw new Error(`NetworkMapping: the OVF descriptor has no network "${unknown}".`);
 }
 
 function find(root: libxmljs.Element, path: string): libxmljs.Element[] {

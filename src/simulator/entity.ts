@@ -1,4 +1,4 @@
-import { assertMayEdit, findByEntity, mayEdit } from './access.ts';
+import { assertMayEdit, findByEntity, isInCatalog, mayEdit } from './access.ts';
 import type { Call, Reply, Route } from './call.ts';
 import { downloadParts } from './download.ts';
 import type { FaultAction } from './faults.ts';
@@ -11,17 +11,23 @@ import { element, link, type Markup, mime, OVF, VCLOUD } from './xml.ts';
 
 /** vApp templates and media: what a catalog item stands for. */
 export const entityRoutes: readonly Route[] = [
-  { method: 'GET', path: /^\/api\/(?:vAppTemplate|media)\/([^/]+)$/, handle: getEntity },
-  { method: 'PUT', path: /^\/api\/(?:vAppTemplate|media)\/([^/]+)$/, handle: editEntity },
-  { method: 'DELETE', path: /^\/api\/(?:vAppTemplate|media)\/([^/]+)$/, handle: deleteEntity },
+  { method: 'GET', path: /^\/api\/(?:vAppTemplate|media|vApp)\/([^/]+)$/, handle: getEntity },
+  { method: 'PUT', path: /^\/api\/(?:vAppTemplate|media|vApp)\/([^/]+)$/, handle: editEntity },
+  { method: 'DELETE', path: /^\/api\/(?:vAppTemplate|media|vApp)\/([^/]+)$/, handle: deleteEntity },
 ];
 
 function getEntity(call: Call): Reply {
   const item = findByEntity(call);
   call.world.expireIdleTransfer(item.entity);
+  return { ...entityReply(call, item), status: 200 };
+}
+
+/** An entity as it is now, as the answer to what made it. */
+export function entityReply(call: Call, item: Item): Reply {
   const { entity } = item;
-  const xml = entity.kind === 'media' ? mediaElement(call, item) : templateElement(call, item);
-  return { status: 200, type: entity.kind, xml };
+  const made = { media: mediaElement, vAppTemplate: templateElement, vApp: vAppElement };
+  const xml = made[entity.kind](call, item);
+  return { status: 201, type: entity.kind, xml };
 }
 
 function templateElement(call: Call, item: Item): Markup {
@@ -46,6 +52,31 @@ function templateElement(call: Call, item: Item): Markup {
     leaseElement(world, item),
     entity.profile && element('DefaultStorageProfile', {}, entity.profile.name),
     element('DateCreated', {}, item.created.toISOString()),
+  );
+}
+
+function vAppElement(call: Call, item: Item): Markup {
+  const { entity } = item;
+  const href = entityHref(call.world, item);
+  return element(
+    'VApp',
+    {
+      xmlns: VCLOUD,
+      'xmlns:ovf': OVF,
+      ovfDescriptorUploaded: entity.descriptorUploaded,
+      deployed: entity.status === 4,
+      status: call.fault?.showStatus ?? entity.status,
+      name: item.name,
+      id: `urn:vcloud:vapp:${entity.id.replace('vapp-', '')}`,
+      href,
+      type: mime('vApp'),
+    },
+    entity.status === 8 && mayEdit(call.session, item)
+      ? link('power:powerOn', `${href}/power/action/powerOn`)
+      : undefined,
+    ...commonParts(call, item),
+    ownerElement(entity.owner),
+    element('InMaintenanceMode', {}, 'false'),
   );
 }
 
@@ -75,21 +106,29 @@ function commonParts(call: Call, item: Item): (Markup | undefined)[] {
   const { entity } = item;
   const { world, session } = call;
   const href = entityHref(world, item);
-  const { links, files } = downloadParts(world, item);
+  const { links, files } = downloadParts(call, item);
   // Whoever has such an address can write to the item.
   const uploads = entity.files.map((file) => fileElement(call, file, mayEdit(session, item)));
   const listed = [...uploads, ...files];
   if (call.fault?.reverseFiles) listed.reverse();
   return [
-    link('up', `${world.base}/api/catalogItem/${item.id}`, 'catalogItem'),
+    isInCatalog(item)
+      ? link('up', `${world.base}/api/catalogItem/${item.id}`, 'catalogItem')
+      : undefined,
     ...(mayEdit(session, item) ? [link('edit', href, entity.kind), link('remove', href)] : []),
     ...links,
     element('Description', {}, item.description),
-    entity.task.status === 'success'
-      ? undefined
-      : element('Tasks', {}, taskElement(call, item, entity.task)),
+    tasksElement(call, item),
     listed.length > 0 ? element('Files', {}, ...listed) : undefined,
   ];
+}
+
+/** What has failed stays listed, what has succeeded does not. */
+function tasksElement(call: Call, item: Item): Markup | undefined {
+  const { task, enabling } = item.entity;
+  const listed = [task, enabling].filter((one) => one && one.status !== 'success');
+  if (listed.length === 0) return undefined;
+  return element('Tasks', {}, ...listed.map((one) => one && taskElement(call, item, one)));
 }
 
 function fileElement({ world, fault }: Call, file: TransferFile, isWritable: boolean): Markup {
@@ -135,7 +174,7 @@ function ownerElement(user: string): Markup {
 function editEntity(call: Call): Reply {
   const item = findByEntity(call);
   assertMayEdit(call, item);
-  const root = item.entity.kind === 'media' ? 'Media' : 'VAppTemplate';
+  const root = { media: 'Media', vAppTemplate: 'VAppTemplate', vApp: 'VApp' }[item.entity.kind];
   const edited = parseRequest(call.body, root);
   renameItem(item, attributeOf(edited, 'name') ?? item.name);
   item.description = childText(edited, 'Description') ?? '';

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { readDescriptor } from './descriptor.ts';
+import { assertDeployable, readDescriptor } from './descriptor.ts';
 import { ApiError } from './errors.ts';
 import { failUpload, startImport } from './imports.ts';
 import type { Entity, Item, TransferFile } from './model.ts';
@@ -56,7 +56,7 @@ export async function finishFile(world: World, item: Item, file: TransferFile): 
   file.completedAt = Date.now();
   await file.sink.close();
   const { entity } = item;
-  if (entity.kind === 'vAppTemplate' && file === entity.received[0]) {
+  if (entity.kind !== 'media' && file === entity.received[0]) {
     const { linkDelayMs } = world.options;
     if (linkDelayMs === 0) acceptDescriptor(world, item, file);
     else setTimeout(() => acceptDescriptor(world, item, file), linkDelayMs).unref();
@@ -71,6 +71,7 @@ function acceptDescriptor(world: World, item: Item, file: TransferFile): void {
   if (entity.descriptorUploaded || entity.status !== 0) return;
   try {
     const expected = readDescriptor(file.sink.bytes());
+    if (entity.deployment) assertDeployable(file.sink.bytes(), entity.deployment);
     if (entity.manifestRequired) addFile(world, entity, 'manifest.mf', undefined, true);
     for (const { name, size } of expected) addFile(world, entity, name, size);
   } catch (error) {

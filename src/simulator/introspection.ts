@@ -7,7 +7,7 @@ export interface SeenItem {
   readonly description: string;
   readonly catalog: string;
   readonly org: string;
-  readonly kind: 'vAppTemplate' | 'media';
+  readonly kind: 'vAppTemplate' | 'media' | 'vApp';
   readonly status: number;
   readonly imageType: string | null;
   readonly storageProfile: string | null;

@@ -9,6 +9,9 @@ export interface Organization {
   readonly catalogs: Catalog[];
   /** The provider's own has none. */
   readonly vdc: Vdc | undefined;
+  /** What was uploaded to the vDC and is in no catalog. */
+  readonly loose: Catalog;
+  readonly vApps: Catalog;
   /** Seconds after which a template is removed; 0 for never. */
   readonly templateLeaseSeconds: number;
 }
@@ -42,7 +45,7 @@ export interface Catalog {
 
 export interface Item {
   readonly id: string;
-  readonly catalog: Catalog;
+  catalog: Catalog;
   readonly created: Date;
   name: string;
   description: string;
@@ -59,7 +62,7 @@ export interface Note {
 }
 
 export interface Entity {
-  readonly kind: 'vAppTemplate' | 'media';
+  readonly kind: 'vAppTemplate' | 'media' | 'vApp';
   readonly id: string;
   readonly owner: string;
   status: number;
@@ -81,8 +84,27 @@ export interface Entity {
   /** Seconds that a template is kept for; 0 for ever. */
   leaseSeconds: number;
   leaseEnds?: Date;
-  /** The secret part of the URLs by which it may be fetched, while that is enabled. */
-  downloadKey?: string;
+  /** Of a vApp: what was asked for. */
+  readonly deployment?: Deployment;
+  /** While it may be fetched. */
+  download?: Download;
+  /** The work of making that possible. */
+  enabling?: Task;
+}
+
+/** What a vApp was asked to be. */
+export interface Deployment {
+  readonly acceptsEulas: boolean;
+  /** Names of the package's networks that are mapped. */
+  readonly sources: readonly string[];
+}
+
+/** What is offered for download. */
+interface Download {
+  /** The secret part of its URLs. */
+  readonly key: string;
+  /** Milliseconds since the epoch: when somebody asked for a byte of it last. */
+  touchedAt: number;
 }
 
 interface TaskError {

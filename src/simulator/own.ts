@@ -16,6 +16,7 @@ export async function serveOwn(
   let json: unknown;
   if (method === 'GET' && url === '/_simulator/items') json = seenItems(world);
   if (method === 'GET' && url === '/_simulator/requests') json = world.requests;
+  if (method === 'GET' && url === '/_simulator/totals') json = world.totals;
   if (method === 'GET' && url === '/_simulator/faults') json = world.faults.counts();
   if (method === 'GET' && url === '/_simulator/accounts') json = world.sessions.accounts;
   if (method === 'POST' && url === '/_simulator/faults') {

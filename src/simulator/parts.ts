@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { mayEdit } from './access.ts';
 import type { Call, Reply } from './call.ts';
-import { type Item, isOpen, newTask, type Task } from './model.ts';
+import { type Catalog, type Item, isOpen, newTask, type Task } from './model.ts';
 import type { World } from './world.ts';
 import { element, link, type Markup, mime, VCLOUD } from './xml.ts';
 
@@ -19,7 +19,13 @@ export function entityReference(world: World, item: Item): Markup {
   });
 }
 
-export function taskElement({ world, session, fault }: Call, item: Item, task: Task): Markup {
+export function taskElement(
+  { world, session, fault }: Call,
+  owner: Item | Catalog,
+  task: Task,
+): Markup {
+  const { name } = owner;
+  const mayCancel = 'entity' in owner && mayEdit(session, owner);
   const href = `${world.base}/api/task/${task.id}`;
   return element(
     'Task',
@@ -29,19 +35,17 @@ export function taskElement({ world, session, fault }: Call, item: Item, task: T
       startTime: task.start.toISOString(),
       endTime: task.end?.toISOString(),
       operationName: task.operationName,
-      operation: `${task.operation} ${item.name}`,
+      operation: `${task.operation} ${name}`,
       name: 'task',
       id: `urn:vcloud:task:${task.id}`,
       href,
       type: mime('task'),
     },
-    isOpen(task) && mayEdit(session, item)
-      ? link('task:cancel', `${href}/action/cancel`)
-      : undefined,
+    isOpen(task) && mayCancel ? link('task:cancel', `${href}/action/cancel`) : undefined,
     element('Owner', {
-      href: entityHref(world, item),
-      name: item.name,
-      type: mime(item.entity.kind),
+      href: 'entity' in owner ? entityHref(world, owner) : `${world.base}/api/catalog/${owner.id}`,
+      name,
+      type: mime('entity' in owner ? owner.entity.kind : 'catalog'),
     }),
     task.error && !fault?.hideError
       ? element('Error', {

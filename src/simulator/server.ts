@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { type Call, contentType, cut, type Reply, type Route, readBody, reset } from './call.ts';
 import { catalogRoutes } from './catalog.ts';
 import { cloudapiRoutes } from './cloudapi.ts';
+import { copyRoutes } from './copy.ts';
 import { downloadRoutes, getTransfer } from './download.ts';
 import { entityRoutes } from './entity.ts';
 import { ApiError, badRequest } from './errors.ts';
@@ -16,9 +17,11 @@ import { organizationRoutes } from './organization.ts';
 import { serveOwn } from './own.ts';
 import { queryRoutes } from './query.ts';
 import { requestId, respond } from './respond.ts';
+import { syncRoutes } from './sync.ts';
 import { taskRoutes } from './task.ts';
 import { putTransfer } from './transfer.ts';
 import { vdcRoutes } from './vdc.ts';
+import { vdcUploadRoutes } from './vdc-uploads.ts';
 import { atLeast, requestedVersion, versionsDocument } from './versions.ts';
 import { type LoggedRequest, type SimulatorOptions, World } from './world.ts';
 import { element, VCLOUD } from './xml.ts';
@@ -45,8 +48,11 @@ export const ROUTES: readonly Route[] = [
   ...cloudapiRoutes,
   ...organizationRoutes,
   ...vdcRoutes,
+  ...vdcUploadRoutes,
   ...queryRoutes,
   ...catalogRoutes,
+  ...copyRoutes,
+  ...syncRoutes,
   ...entityRoutes,
   ...metadataRoutes,
   ...leaseRoutes,
@@ -129,7 +135,7 @@ async function serve(
     if (fault?.status !== undefined) answerFault(response, fault);
     else if (own) await serveOwn(world, request, response);
     else if (!url.startsWith('/transfer/')) await serveApi(world, request, response, fault);
-    else if (method === 'GET') await getTransfer(world, request, response);
+    else if (method === 'GET') await getTransfer(world, request, response, fault);
     else if (method === 'PUT') await putTransfer(world, request, response, fault);
     else respond(response, { status: 405 }, '');
   } catch (error) {

@@ -1,4 +1,4 @@
-import { assertMayEdit, visibleCatalogs } from './access.ts';
+import { assertMayEdit, holders, visibleCatalogs } from './access.ts';
 import type { Call, Reply, Route } from './call.ts';
 import { forbidden } from './errors.ts';
 import { type Item, isOpen, type Task } from './model.ts';
@@ -14,11 +14,16 @@ function findTask(call: Call): { item: Item; task: Task } {
   const id = params[0] ?? '';
   const open = world.itemOfTask(id);
   const found = open ? { item: open, task: open.entity.task } : world.finishedTasks.get(id);
-  if (!found || !visibleCatalogs(call).includes(found.item.catalog)) throw forbidden('task');
+  if (!found || !holders(call).includes(found.item.catalog)) throw forbidden('task');
   return found;
 }
 
 function getTask(call: Call): Reply {
+  const ofCatalog = call.world.catalogTasks.get(call.params[0] ?? '');
+  if (ofCatalog && visibleCatalogs(call).includes(ofCatalog.catalog)) {
+    const { catalog, task } = ofCatalog;
+    return { status: 200, type: 'task', xml: taskElement(call, catalog, task) };
+  }
   const { item, task } = findTask(call);
   call.world.expireIdleTransfer(item.entity);
   return { status: 200, type: 'task', xml: taskElement(call, item, task) };

@@ -42,6 +42,68 @@ const SCHEMA = `<?xml version="1.0"?>
       <xs:anyAttribute namespace="##other" processContents="skip"/>
     </xs:complexType>
   </xs:element>
+  <xs:element name="CopyOrMoveCatalogItemParams">
+    <xs:complexType>
+      <xs:sequence>
+        <xs:element name="Description" type="xs:string" minOccurs="0"/>
+        <xs:element name="Source" type="Reference"/>
+      </xs:sequence>
+      <xs:attribute name="name" type="xs:string"/>
+      <xs:anyAttribute namespace="##other" processContents="skip"/>
+    </xs:complexType>
+  </xs:element>
+  <xs:element name="InstantiateOvfParams">
+    <xs:complexType>
+      <xs:sequence>
+        <xs:element name="Description" type="xs:string" minOccurs="0"/>
+        <xs:element name="VAppParent" type="Reference" minOccurs="0"/>
+        <xs:element name="InstantiationParams" minOccurs="0">
+          <xs:complexType>
+            <xs:sequence>
+              <xs:element name="NetworkConfigSection" minOccurs="0">
+                <xs:complexType>
+                  <xs:sequence>
+                    <xs:any namespace="##other" processContents="skip"/>
+                    <xs:element name="NetworkConfig" minOccurs="0" maxOccurs="unbounded">
+                      <xs:complexType>
+                        <xs:sequence>
+                          <xs:element name="Configuration">
+                            <xs:complexType>
+                              <xs:sequence>
+                                <xs:element name="ParentNetwork" type="Reference" minOccurs="0"/>
+                                <xs:element name="FenceMode" type="xs:string"/>
+                              </xs:sequence>
+                            </xs:complexType>
+                          </xs:element>
+                        </xs:sequence>
+                        <xs:attribute name="networkName" type="xs:string" use="required"/>
+                      </xs:complexType>
+                    </xs:element>
+                  </xs:sequence>
+                </xs:complexType>
+              </xs:element>
+            </xs:sequence>
+          </xs:complexType>
+        </xs:element>
+        <xs:element name="AllEULAsAccepted" type="xs:boolean" minOccurs="0"/>
+        <xs:element name="RemoveNonStandardOvfExtensions" type="xs:boolean" minOccurs="0"/>
+        <xs:element name="NetworkMapping" minOccurs="0" maxOccurs="unbounded">
+          <xs:complexType>
+            <xs:sequence>
+              <xs:element name="Source" type="xs:string"/>
+              <xs:element name="Target" type="xs:string"/>
+            </xs:sequence>
+          </xs:complexType>
+        </xs:element>
+      </xs:sequence>
+      <xs:attribute name="name" type="xs:string"/>
+      <xs:attribute name="deploy" type="xs:boolean"/>
+      <xs:attribute name="powerOn" type="xs:boolean"/>
+      <xs:attribute name="transferFormat" type="xs:string"/>
+      <xs:anyAttribute namespace="##other" processContents="skip"/>
+    </xs:complexType>
+  </xs:element>
+  <xs:element name="VApp" type="Entity"/>
   <xs:complexType name="Entity">
     <xs:sequence>
       <xs:element name="Link" type="Link" minOccurs="0" maxOccurs="unbounded"/>

@@ -1,7 +1,15 @@
-import { visibleOrgs } from './access.ts';
+import { mayAdd, visibleOrgs } from './access.ts';
 import type { Call, Reply, Route } from './call.ts';
 import { ApiError, badRequest, forbidden } from './errors.ts';
-import { type Entity, type Organization, type StorageProfile, sizeOf, type Vdc } from './model.ts';
+import {
+  type Entity,
+  type Item,
+  type Organization,
+  type StorageProfile,
+  sizeOf,
+  type Vdc,
+} from './model.ts';
+import { atLeast } from './versions.ts';
 import type { World } from './world.ts';
 import { element, link, type Markup, mime, VCLOUD } from './xml.ts';
 
@@ -93,7 +101,16 @@ function getVdc(call: Call): Reply {
         type: mime('vdc'),
       },
       link('up', `${world.base}/api/org/${org.id}`, 'org'),
+      ...vdcUploadLinks(call, org),
       element('AllocationModel', {}, 'Flex'),
+      resourceEntities(call, org),
+      element(
+        'AvailableNetworks',
+        {},
+        ...networksOf(call, org).map(({ name, href }) =>
+          element('Network', { href, name, type: mime('network') }),
+        ),
+      ),
       element('IsEnabled', {}, 'true'),
       element(
         'VdcStorageProfiles',
@@ -102,6 +119,41 @@ function getVdc(call: Call): Reply {
       ),
     ),
   };
+}
+
+/** Networks of an organisation that its vApps may be bridged to. */
+export function networksOf(
+  { world }: Pick<Call, 'world'>,
+  { id, vdc }: Organization,
+): { readonly name: string; readonly href: string }[] {
+  const names = vdc ? ['office', 'lab-net'] : [];
+  return names.map((name) => ({ name, href: `${world.base}/api/network/${id}-${name}` }));
+}
+
+/** Where it takes uploads, as the only place before 5.5. */
+function vdcUploadLinks(call: Call, org: Organization): Markup[] {
+  if (!mayAdd(call.session, org.loose)) return [];
+  const href = `${call.world.base}/api/vdc/${org.vdc?.id}`;
+  const instantiate = link('add', `${href}/action/instantiateOvf`, 'instantiateOvfParams');
+  if (atLeast(call.version, '32.0')) return [instantiate];
+  return [
+    instantiate,
+    link('add', `${href}/action/uploadVAppTemplate`, 'uploadVAppTemplateParams'),
+    link('add', `${href}/media`, 'media'),
+  ];
+}
+
+/** All templates and media of the organisation: this one data centre holds them. */
+function resourceEntities(call: Call, org: Organization): Markup | undefined {
+  const items = [...org.catalogs, org.loose, org.vApps].flatMap((catalog) => catalog.items);
+  if (items.length === 0) return undefined;
+  const entry = (item: Item): Markup =>
+    element('ResourceEntity', {
+      type: mime(item.entity.kind),
+      name: item.name,
+      href: `${call.world.base}/api/${item.entity.kind}/${item.entity.id}`,
+    });
+  return element('ResourceEntities', {}, ...items.map(entry));
 }
 
 function getProfile(call: Call): Reply {

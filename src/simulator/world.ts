@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import { accountsOf } from './accounts.ts';
 import { Faults } from './faults.ts';
 import {
@@ -11,6 +10,7 @@ import {
   type Task,
   type TransferFile,
 } from './model.ts';
+import { addCatalog, organization } from './organizations.ts';
 import { type Release, releaseOf } from './releases.ts';
 import { Sessions } from './sessions.ts';
 import { Slots } from './slots.ts';
@@ -34,6 +34,10 @@ export interface SimulatorOptions {
   readonly importSlots?: number;
   /** From the descriptor to the files' upload links. */
   readonly linkDelayMs?: number;
+  /** From the wish to download something to its addresses. */
+  readonly downloadTimeMs?: number;
+  /** False: a GET of a transfer address answers with the whole file, whatever range it asks for. */
+  readonly downloadRanges?: boolean;
   /** From the wish to cancel a task to its end. */
   readonly cancelTimeMs?: number;
   /** A transfer without a byte for so long is over (a real vCD: 60 minutes). */
@@ -69,7 +73,6 @@ export interface LoggedRequest {
 }
 
 const MINUTE = 60_000;
-const MIB = 1024 * 1024;
 const MAX_LOGGED = 20_000;
 
 const DEFAULTS = {
@@ -78,6 +81,8 @@ const DEFAULTS = {
   importMsPerGB: 0,
   importSlots: 0,
   linkDelayMs: 0,
+  downloadTimeMs: 0,
+  downloadRanges: true,
   cancelTimeMs: 0,
   transferIdleMs: 60 * MINUTE,
   sessionIdleMs: 30 * MINUTE,
@@ -105,13 +110,17 @@ export class World {
   readonly requests: LoggedRequest[] = [];
   /** Tasks that outlive what they worked on. */
   readonly finishedTasks = new Map<string, { item: Item; task: Task }>();
+  /** The last one of each subscribed catalog, by its id. */
+  readonly syncs = new Map<string, Task>();
+  /** Tasks whose owners are catalogs. */
+  readonly catalogTasks = new Map<string, { catalog: Catalog; task: Task }>();
   /** `https://host:port`, known once the server listens. */
   base = '';
   /**
-   * Bytes of files: what arrived, what had been stored of items that were given up, and what fault
-   * rules threw away.
+   * Bytes of files: what arrived, what had been stored of items that were given up, what fault rules
+   * threw away, and what was given out for download.
    */
-  readonly totals = { arrived: 0, discarded: 0, thrownAway: 0 };
+  readonly totals = { arrived: 0, discarded: 0, thrownAway: 0, served: 0 };
   /** Until then every connection is cut. Milliseconds since the epoch. */
   outageUntil = 0;
   readonly #transferTouched = new WeakMap<Entity, number>();
@@ -129,6 +138,7 @@ export class World {
     const globex = organization('globex', { profiles: { Standard: 0 }, templateLeaseSeconds: 0 });
     this.orgs = [this.org, globex, organization('System')];
     addCatalog(this.org, 'appliances');
+    addCatalog(this.org, 'archive');
     addCatalog(this.org, 'published', { kind: 'read-only' });
     addCatalog(this.org, 'subscribed', { kind: 'subscribed' });
     // Of the same name as acme's own: nobody may take it for that.
@@ -152,7 +162,9 @@ export class World {
   }
 
   *items(): Generator<Item> {
-    for (const org of this.orgs) for (const catalog of org.catalogs) yield* catalog.items;
+    for (const org of this.orgs) {
+      for (const catalog of [...org.catalogs, org.loose, org.vApps]) yield* catalog.items;
+    }
   }
 
   item(id: string): Item | undefined {
@@ -250,43 +262,4 @@ function servedRelease({ release, api }: SimulatorOptions): Release {
   if (named === undefined) return whole;
   const { alpha: _alpha, ...facts } = whole;
   return { ...facts, versions: named.map((version) => ({ version, deprecated: false })) };
-}
-
-function organization(
-  name: string,
-  vdc?: {
-    readonly profiles: Readonly<Record<string, number>>;
-    readonly templateLeaseSeconds: number;
-  },
-): Organization {
-  const profiles = Object.entries(vdc?.profiles ?? {}).map(([profile, limitBytes], i) => ({
-    id: randomUUID(),
-    name: profile,
-    // vCD counts in whole MB of 2^20 bytes.
-    limitBytes: Math.floor(limitBytes / MIB) * MIB,
-    isDefault: i === 0,
-  }));
-  return {
-    id: randomUUID(),
-    name,
-    catalogs: [],
-    vdc: vdc && { id: randomUUID(), name: `${name}-vdc`, profiles },
-    templateLeaseSeconds: vdc?.templateLeaseSeconds ?? 0,
-  };
-}
-
-function addCatalog(
-  org: Organization,
-  name: string,
-  { kind = 'local', sharedWith = [] }: Partial<Pick<Catalog, 'kind' | 'sharedWith'>> = {},
-): void {
-  org.catalogs.push({
-    id: randomUUID(),
-    name,
-    org,
-    kind,
-    sharedWith,
-    created: new Date(),
-    items: [],
-  });
 }

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import libxmljs from 'libxmljs2';
 
 const ROOTS =
-  'Session OrgList Org Catalog CatalogItem VAppTemplate Media Task Error Metadata MetadataValue QueryList QueryResultRecords Vdc VdcStorageProfile LeaseSettingsSection OrgVAppTemplateLeaseSettings SupportedVersions CatalogReferences'.split(
+  'Session OrgList Org Catalog CatalogItem VAppTemplate Media Task Error Metadata MetadataValue QueryList QueryResultRecords Vdc VApp VdcStorageProfile LeaseSettingsSection OrgVAppTemplateLeaseSettings SupportedVersions CatalogReferences'.split(
     ' ',
   );
 const XS = { xs: 'http://www.w3.org/2001/XMLSchema' };
