@@ -86,6 +86,11 @@ export class DigestWatch {
     return states ? { offset, states } : undefined;
   }
 
+  /** Where the next byte that is to be hashed lies. */
+  get position(): number {
+    return this.#taken;
+  }
+
   /** How many bytes are still to be hashed before the sender's position is reached. */
   get behindBytes(): number {
     return Math.max(0, this.#limit - this.#taken);

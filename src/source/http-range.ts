@@ -1,8 +1,7 @@
 import got, { RequestError } from 'got';
 import { FerryError } from '../errors.ts';
+import { WINDOW_BYTES } from './ranged-file.ts';
 
-/** Small reads bring so many bytes along; nothing that is not streamed is longer. */
-export const WINDOW_BYTES = 256 * 1024;
 export const TIMEOUT = { lookup: 10_000, connect: 10_000, secureConnect: 15_000, response: 60_000 };
 export const STALL_MS = 60_000;
 /** For what is small, drop by drop or not. */

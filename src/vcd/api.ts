@@ -2,7 +2,7 @@ import { FerryError } from '../errors.ts';
 import { parseXml, REPLY_LIMITS, type XmlElement, XmlError } from '../xml.ts';
 import { atOrigin } from './address.ts';
 import { errorOfAnswer, isForeignPage, type Phase } from './answer.ts';
-import type { HttpAnswer, HttpRequest, VcdHttp } from './http.ts';
+import type { HttpAnswer, HttpRequest, HttpStream, VcdHttp } from './http.ts';
 import type { OpenSession, VcdSession } from './session.ts';
 
 /** What belongs to one job: when to stop, and what vCD's logs should call its requests. */
@@ -132,32 +132,73 @@ export class VcdApi {
     headers: Readonly<Record<string, string>>,
     context: CallContext,
   ): Promise<void> {
+    const request = await this.#transferRequest('PUT', href, headers, context);
+    const keepAlive = this.#keepSession();
+    try {
+      const answer = await this.#send({ ...request, body }, context);
+      if (answer.status >= 200 && answer.status < 300) return;
+      throw errorOfAnswer(answer, 'transfer', request.label);
+    } finally {
+      clearInterval(keepAlive);
+    }
+  }
+
+  /**
+   * Asks a transfer address for bytes, under the same rules as `transfer`. To be closed.
+   *
+   * @returns whatever is answered
+   */
+  async fetchTransfer(
+    href: string,
+    headers: Readonly<Record<string, string>>,
+    context: CallContext,
+  ): Promise<HttpStream & { readonly label: string }> {
+    const plain = { ...headers, 'accept-encoding': 'identity' };
+    const request = await this.#transferRequest('GET', href, plain, context);
+    const onEnd = context.onCall?.(request.label);
+    try {
+      const stream = await this.#http.stream(request);
+      onEnd?.({ status: stream.status });
+      const keepAlive = this.#keepSession();
+      return {
+        ...stream,
+        label: request.label,
+        close() {
+          clearInterval(keepAlive);
+          stream.close();
+        },
+      };
+    } catch (error) {
+      onEnd?.({ error });
+      throw error;
+    }
+  }
+
+  /** @throws FerryError NOT_VCD for an address that would betray the token */
+  async #transferRequest(
+    method: 'GET' | 'PUT',
+    href: string,
+    headers: Readonly<Record<string, string>>,
+    context: CallContext,
+  ): Promise<HttpRequest> {
     const url = new URL(href);
-    const label = `PUT of ${lastSegment(url)}`;
+    const label = `${method} of ${lastSegment(url)}`;
     if (this.origin.protocol === 'https:' && url.protocol !== 'https:') {
       throw new FerryError('NOT_VCD', `${label}: the server names an address without TLS`);
     }
     const session = await this.#session(context);
     const verified = url.protocol === 'https:' && !this.#insecure;
     const trusted = url.origin === this.origin.origin || verified;
-    const keepAlive = setInterval(() => void this.#touchSession(), this.#idleMs / 5);
-    try {
-      const answer = await this.#send(
-        {
-          method: 'PUT',
-          url,
-          headers: { ...(trusted ? session.token : {}), ...requestIdHeader(context), ...headers },
-          body,
-          signal: context.signal,
-          label,
-        },
-        context,
-      );
-      if (answer.status >= 200 && answer.status < 300) return;
-      throw errorOfAnswer(answer, 'transfer', label);
-    } finally {
-      clearInterval(keepAlive);
-    }
+    const token = trusted ? session.token : {};
+    return {
+      ...{ method, url, label, signal: context.signal },
+      headers: { ...token, ...requestIdHeader(context), ...headers },
+    };
+  }
+
+  /** Transfers do not keep a session alive. */
+  #keepSession(): NodeJS.Timeout {
+    return setInterval(() => void this.#touchSession(), this.#idleMs / 5).unref();
   }
 
   async #send(request: HttpRequest, { onCall }: CallContext): Promise<HttpAnswer> {

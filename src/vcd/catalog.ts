@@ -6,6 +6,7 @@ import { MIME } from './mime.ts';
 import { findOrg } from './org.ts';
 import { queryRecords } from './query.ts';
 import { findLink } from './task.ts';
+import { findVdcUploads, type Listed } from './vdc.ts';
 import { compareVersions } from './versions.ts';
 
 /** A catalog as it is now. */
@@ -14,12 +15,21 @@ export interface CatalogState {
   /** The same whatever a target is called and by which address it is reached. */
   readonly urn: string;
   readonly name: string;
-  /** Spoken by a server from before uploads to catalogs: one uploaded to a vDC then. */
-  readonly isTooOld: boolean;
   /** Where templates and media are created; undefined without the right, and in subscribed ones. */
   readonly addTemplateHref: string | undefined;
   readonly addMediaHref: string | undefined;
-  readonly items: readonly { readonly name: string; readonly href: string }[];
+  /** Where an item of another catalog of this vCD is copied or moved to here. */
+  readonly copyHref: string | undefined;
+  readonly moveHref: string | undefined;
+  /** Of a subscribed one: fills it from its source. */
+  readonly syncHref: string | undefined;
+  readonly items: readonly Listed[];
+  /**
+   * Where what was uploaded is added; undefined where uploading does that. Then what is uploaded is in a
+   * virtual data centre first, and may be in no catalog: those are `loose`.
+   */
+  readonly addItemHref: string | undefined;
+  readonly loose: readonly Listed[];
 }
 
 /**
@@ -120,15 +130,29 @@ export async function getCatalog(
   href: string,
   context: CallContext,
 ): Promise<CatalogState> {
-  const { version } = await api.session.get();
   const root = await api.get(href, context);
+  const state = stateOf(api, root, href);
+  const takesUploads = state.addTemplateHref !== undefined || state.addMediaHref !== undefined;
+  const addItemHref = findLink(root, 'add', MIME.catalogItem)?.attribute('href');
+  if (takesUploads || addItemHref === undefined) return state;
+  const vdc = await findVdcUploads(api, root, context);
+  if (!vdc) return state;
+  const { addTemplateHref, addMediaHref, entities } = vdc;
+  return { ...state, addTemplateHref, addMediaHref, addItemHref, loose: entities };
+}
+
+function stateOf(api: VcdApi, root: XmlElement, href: string): CatalogState {
   return {
     href,
-    isTooOld: compareVersions(version, '5.5') < 0,
     urn: root.attribute('id') ?? new URL(href, api.origin).pathname,
     name: root.attribute('name') ?? '',
     addTemplateHref: findLink(root, 'add', MIME.templateParams)?.attribute('href'),
     addMediaHref: findLink(root, 'add', MIME.media)?.attribute('href'),
+    addItemHref: undefined,
+    loose: [],
+    copyHref: findLink(root, 'copy', MIME.copyOrMove)?.attribute('href'),
+    syncHref: findLink(root, 'sync')?.attribute('href'),
+    moveHref: findLink(root, 'move', MIME.copyOrMove)?.attribute('href'),
     items: (root.child('CatalogItems')?.children('CatalogItem') ?? []).map((item) => ({
       name: item.attribute('name') ?? '',
       href: item.attribute('href') ?? '',

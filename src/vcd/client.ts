@@ -1,5 +1,5 @@
 import { FerryError } from '../errors.ts';
-import { type CallContext, VcdApi } from './api.ts';
+import { type ApiRequest, type CallContext, VcdApi } from './api.ts';
 import {
   type CatalogEntry,
   type CatalogState,
@@ -7,13 +7,19 @@ import {
   getCatalog,
   listCatalogs,
 } from './catalog.ts';
+import { getVdc, instantiateOvf, type NewVApp, type VdcState } from './deploy.ts';
+import { type DownloadBody, disableDownload, enableDownload, openDownload } from './download.ts';
 import { type EntityState, getEntity } from './entity.ts';
-import { type HttpTimeouts, type Trust, VcdHttp } from './http.ts';
+import { type HttpTimeouts, VcdHttp } from './http.ts';
+import type { Trust } from './http-trust.ts';
 import {
+  addToCatalog,
+  copyOrMove,
   createMedia,
   createTemplate,
   editEntity,
   getItem,
+  type ItemCopy,
   type ItemReference,
   type NewMedia,
   type NewTemplate,
@@ -23,6 +29,7 @@ import { type ItemEntry, listItems } from './listing.ts';
 import { addMetadata, getMetadata, type MetadataEntry } from './metadata.ts';
 import { findOrg, listOrgs } from './org.ts';
 import type { OrgEntry } from './org-list.ts';
+import { contentRange, type FileRange } from './range.ts';
 import { type Role, roleOf } from './rights.ts';
 import { type SessionOptions, VcdSession } from './session.ts';
 import { listStorageProfiles, type StorageProfile } from './storage.ts';
@@ -33,13 +40,6 @@ export interface VcdOptions extends SessionOptions {
   readonly timeouts?: HttpTimeouts;
   /** A session that is not used for so long is touched while bytes flow. */
   readonly idleMs?: number;
-}
-
-/** A range of a file: bytes [start, end) of `total`. */
-export interface FileRange {
-  readonly start: number;
-  readonly end: number;
-  readonly total: number;
 }
 
 /** One target's vCD: everything an upload asks of it, and nothing of when or how often. */
@@ -60,6 +60,11 @@ export class VcdClient {
       idleMs: options.idleMs,
     });
     this.#org = options.tenant ?? options.org;
+  }
+
+  /** Which server it is, as far as its address tells. */
+  get origin(): string {
+    return this.#api.origin.origin;
   }
 
   /** Logs in if need be. @throws FerryError as the login does */
@@ -105,6 +110,18 @@ export class VcdClient {
 
   listStorageProfiles(context: CallContext): Promise<StorageProfile[]> {
     return listStorageProfiles(this.#api, context);
+  }
+
+  getVdc(name: string, context: CallContext): Promise<VdcState> {
+    return getVdc(this.#api, { org: this.#org, name }, context);
+  }
+
+  instantiateOvf(href: string, vApp: NewVApp, context: CallContext): Promise<ItemReference> {
+    return instantiateOvf(this.#api, href, vApp, context);
+  }
+
+  async powerOn(href: string, context: CallContext): Promise<TaskState | undefined> {
+    return this.#task({ method: 'POST', href }, context);
   }
 
   /** After how many seconds templates are removed, 0 for never; undefined if that is not to be seen. */
@@ -180,11 +197,24 @@ export class VcdClient {
     return this.#api.transfer(href, total > 0 ? body : Buffer.alloc(0), headers, context);
   }
 
+  addToCatalog(
+    addItemHref: string,
+    entity: Pick<EntityState, 'name' | 'href'>,
+    context: CallContext,
+  ): Promise<ItemReference> {
+    return addToCatalog(this.#api, addItemHref, entity, context);
+  }
+
+  /** Lets the server copy one of its items to the catalog that `copyHref` is of. */
+  copyItem(copyHref: string, copy: ItemCopy, context: CallContext): Promise<TaskState | undefined> {
+    return copyOrMove(this.#api, copyHref, copy, context);
+  }
+
   edit(
     entity: EntityState,
     to: { readonly name?: string; readonly description: string },
     context: CallContext,
-  ): Promise<void> {
+  ): Promise<TaskState | undefined> {
     return editEntity(this.#api, entity, to, context);
   }
 
@@ -213,16 +243,51 @@ export class VcdClient {
     await this.#api.request({ method: 'POST', href }, context);
   }
 
-  async remove(href: string, context: CallContext): Promise<void> {
-    await this.#api.request({ method: 'DELETE', href }, context);
+  /** @returns the task that does it, where the server makes one of it */
+  async remove(href: string, context: CallContext): Promise<TaskState | undefined> {
+    return this.#task({ method: 'DELETE', href }, context);
+  }
+
+  /** Fills a subscribed catalog, or an item of one, from its source. */
+  async sync(href: string, context: CallContext): Promise<TaskState | undefined> {
+    return this.#task({ method: 'POST', href }, context);
+  }
+
+  async #task(request: ApiRequest, context: CallContext): Promise<TaskState | undefined> {
+    const root = await this.#api.request(request, context);
+    return root?.name === 'Task' ? parseTask(root) : undefined;
+  }
+
+  /**
+   * Lets an entity be fetched, which vCD copies to its transfer storage for that.
+   *
+   * @returns the task that does it
+   * @throws FerryError DOWNLOAD_FORBIDDEN
+   */
+  enableDownload(entity: EntityState, context: CallContext): Promise<TaskState | undefined> {
+    return enableDownload(this.#api, entity, context);
+  }
+
+  /** Takes an entity's addresses for download back, where it has any. */
+  disableDownload(entity: EntityState, context: CallContext): Promise<void> {
+    return disableDownload(this.#api, entity, context);
+  }
+
+  /**
+   * Bytes of a file that is enabled for download, from `start` on. To be closed.
+   *
+   * @param href a secret
+   * @throws FerryError TRANSFER_REFUSED where the address is not, or no longer, valid
+   */
+  openDownload(
+    href: string,
+    range: { readonly start: number; readonly end?: number },
+    context: CallContext,
+  ): Promise<DownloadBody> {
+    return openDownload(this.#api, href, range, context);
   }
 
   close(): void {
     this.#http.close();
   }
-}
-
-/** The one place that counts the end inclusively: everywhere else it is exclusive. */
-function contentRange(start: number, end: number, total: number): string {
-  return `bytes ${start}-${end - 1}/${total}`;
 }

@@ -2,6 +2,7 @@ import { FerryError } from '../errors.ts';
 import type { XmlElement } from '../xml.ts';
 import { isQuota, type VcdMessage } from './answer.ts';
 import type { CallContext, VcdApi } from './api.ts';
+import { type DownloadOffer, parseOffer } from './download-offer.ts';
 import { type Lease, parseLease } from './lease.ts';
 import { findLink, parseTask, type TaskState } from './task.ts';
 
@@ -17,7 +18,7 @@ export interface WantedFile {
 
 /** A vApp template or a media image as the server shows it now. */
 export interface EntityState {
-  readonly kind: 'vAppTemplate' | 'media';
+  readonly kind: 'vAppTemplate' | 'media' | 'vApp';
   readonly href: string;
   readonly name: string;
   readonly description: string;
@@ -25,15 +26,31 @@ export interface EntityState {
   readonly status: number;
   readonly files: readonly WantedFile[];
   readonly tasks: readonly TaskState[];
+  /** As the server writes it. */
+  readonly created: string | undefined;
   readonly editHref: string | undefined;
+  /** Of a vApp that is off. */
+  readonly powerOnHref: string | undefined;
   readonly lease: Lease | undefined;
+  /** By which addresses it may be fetched. */
+  readonly download: DownloadOffer;
   readonly media: { readonly size: string; readonly imageType: string | undefined } | undefined;
 }
 
 /** Failed, quarantine expired, rejected. */
 const FAILED = new Set([-1, 15, 16]);
 const TIMED_OUT = 17;
-const READY = { vAppTemplate: new Set([8]), media: new Set([1, 8]) } as const;
+/** Powered off; resolved; powered on or off. */
+const READY = {
+  vAppTemplate: new Set([8]),
+  media: new Set([1, 8]),
+  vApp: new Set([4, 8]),
+} as const;
+const KINDS: Readonly<Record<string, EntityState['kind']>> = {
+  VAppTemplate: 'vAppTemplate',
+  Media: 'media',
+  VApp: 'vApp',
+};
 
 export async function getEntity(
   api: VcdApi,
@@ -45,22 +62,33 @@ export async function getEntity(
 
 export function parseEntity(root: XmlElement, href: string): EntityState {
   const isMedia = root.name === 'Media';
-  if (!isMedia && root.name !== 'VAppTemplate') {
+  const kind = KINDS[root.name];
+  if (!kind) {
     throw new FerryError('SERVER_UNAVAILABLE', `expected a template or media, got a ${root.name}`);
   }
   const imageType = root.attribute('imageType');
   return {
-    kind: isMedia ? 'media' : 'vAppTemplate',
+    kind,
     href: root.attribute('href') ?? href,
     name: root.attribute('name') ?? '',
     description: root.child('Description')?.text ?? '',
     status: Number(root.attribute('status') ?? 0),
-    files: (root.child('Files')?.children('File') ?? []).map(parseFile),
+    // What is offered for download is not waited for.
+    files: filesOf(root)
+      .filter((file) => !findLink(file, 'download:default'))
+      .map(parseFile),
     tasks: (root.child('Tasks')?.children('Task') ?? []).map(parseTask),
+    created: root.child('DateCreated')?.text,
     editHref: findLink(root, 'edit')?.attribute('href'),
+    powerOnHref: findLink(root, 'power:powerOn')?.attribute('href'),
     lease: parseLease(root),
+    download: parseOffer(root, filesOf(root)),
     media: isMedia ? { size: root.attribute('size') ?? '', imageType } : undefined,
   };
+}
+
+function filesOf(root: XmlElement): XmlElement[] {
+  return root.child('Files')?.children('File') ?? [];
 }
 
 function parseFile(file: XmlElement): WantedFile {
