@@ -98,6 +98,42 @@ const CODES = {
     ofTarget: true,
     hint: 'Make room on the storage profile or raise its limit: the job then goes on by itself.',
   },
+  SOURCE_PENDING: {
+    kind: 'transient',
+    hint: 'It goes on by itself when the upload that it follows has arrived.',
+  },
+  ITEM_NOT_FOUND: { kind: 'permanent', hint: '`ovaferry ls TARGET/CATALOG` lists what is there.' },
+  VDC_NOT_FOUND: { kind: 'permanent', hint: 'Check the name given with --vdc.' },
+  NETWORK_NOT_FOUND: { kind: 'permanent', hint: 'Check the names given with --network.' },
+  EULA_NOT_ACCEPTED: {
+    kind: 'permanent',
+    hint: '`ovaferry inspect` says what it has; --accept-eulas accepts all of it.',
+  },
+  POWER_ON_REJECTED: {
+    kind: 'permanent',
+    hint: 'The vApp is there, and off. Mend what vCD says, then retry the job: nothing is sent again.',
+  },
+  LIBRARY_REJECTED: { kind: 'permanent', hint: "See the content library's own message." },
+  DOWNLOAD_FORBIDDEN: {
+    kind: 'permanent',
+    hint: 'The user needs the right "vApp Template: Download".',
+  },
+  DESTINATION_EXISTS: {
+    kind: 'permanent',
+    hint: 'Name another folder, or say --if-exists replace or skip.',
+  },
+  DESTINATION_UNWRITABLE: {
+    kind: 'permanent',
+    hint: 'Give the worker a folder that it may write to.',
+  },
+  DESTINATION_UNREACHABLE: {
+    kind: 'transient',
+    hint: "Mount the file system again on the worker's machine; the job is kept and tried again.",
+  },
+  DESTINATION_FULL: {
+    kind: 'transient',
+    hint: 'Make room on the disk: the job then goes on by itself.',
+  },
   STORAGE_PROFILE_NOT_FOUND: {
     kind: 'permanent',
     hint: 'Check the name given with --storage-profile.',
@@ -166,7 +202,7 @@ const CODES = {
   TRANSFER_EXPIRED: { kind: 'conflict', hint: 'The transfer session ended; a new one is made.' },
   SHUTDOWN: { kind: 'cancelled', hint: 'The job is handed to the next worker.' },
   LOCK_LOST: { kind: 'cancelled', hint: 'Another worker has the job.' },
-  CANCELLED: { kind: 'cancelled', hint: 'Enqueue the upload again if it is still wanted.' },
+  CANCELLED: { kind: 'cancelled', hint: 'Enqueue it again if it is still wanted.' },
   USAGE: { kind: 'permanent', hint: 'See --help.' },
   CONFIG_INVALID: { kind: 'permanent', hint: 'Correct the configuration file.' },
   TARGET_UNKNOWN: { kind: 'permanent', hint: 'Add the target to the configuration.' },

@@ -43,6 +43,8 @@ export interface PackageOptions {
   readonly contents?: boolean;
 }
 
+/** Longer descriptors are not read. */
+export const MAX_DESCRIPTOR_BYTES = DESCRIPTOR_LIMITS.maxBytes;
 const MAX_MANIFEST_BYTES = 1024 * 1024;
 const NO_MANIFEST: Manifest = { entries: [], warnings: [], notes: [] };
 /** More of them tell nobody anything. */
@@ -65,7 +67,7 @@ export async function readPackage(
   options: PackageOptions,
 ): Promise<OvfPackage> {
   const folder = descriptorName.slice(0, descriptorName.lastIndexOf('/') + 1);
-  const original = await readSmall(container, descriptorName, DESCRIPTOR_LIMITS.maxBytes);
+  const original = await readSmall(container, descriptorName, MAX_DESCRIPTOR_BYTES);
   const { text, facts } = await readDescriptor(original, descriptorName, options);
   const manifestName = findManifest(container, descriptorName, folder);
   const problems: FerryError[] = [];

@@ -13,6 +13,8 @@ export interface PackageFile {
   /** The real size in bytes, whatever the descriptor says. */
   readonly size: number;
   readonly declaredSize: number | undefined;
+  /** Of the parts that the descriptor wants it in; undefined for one whole. */
+  readonly chunkBytes: number | undefined;
   readonly source: ByteSource;
   readonly checks: readonly DigestCheck[];
   /** Names in the container of what holds its bytes: one, or its parts. */
@@ -64,6 +66,7 @@ export async function resolveReference(
     href: reference.href,
     size: source.size,
     declaredSize: reference.size,
+    chunkBytes: reference.chunkBytes,
     source,
     checks: checksOf(reference.href, parts, source.size, options.digests),
     members: parts.flatMap(({ names }) => names[0] ?? []),
