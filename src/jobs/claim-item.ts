@@ -5,6 +5,7 @@ import type { ItemReference } from '../vcd/item.ts';
 import { chooseStorage } from './choose-storage.ts';
 import { getBegunCatalog } from './follow.ts';
 import type { OwnItem } from './job-data.ts';
+import { mayReplace, maySkip } from './job-request.ts';
 import {
   CONTENT_KEY,
   findMark,
@@ -120,20 +121,17 @@ async function judge(upload: OpenUpload, href: string): Promise<UploadResult | u
   const item = await deps.vcd.getItem(href, context);
   const { itemHref, entityHref } = item;
   const notes = await metadataOf(upload, entityHref);
-  const result = async (warnings: readonly string[]): Promise<UploadResult> => {
-    const { lease } = await deps.vcd.getEntity(entityHref, context);
-    const removedAt = lease?.ends ?? null;
-    return { catalogItem: itemHref, entity: entityHref, removedAt, warnings };
-  };
+  const result = (warnings: readonly string[]): Promise<UploadResult> =>
+    resultOf(upload, item, warnings);
   if (notes.get(UPLOAD_KEY) === ownerText(owner)) {
     // Ours, and ready: a run before this one came that far.
     const own = { itemHref, entityHref, taskHref: null };
-    const warnings = request.ifExists === 'replace' ? await takeName(upload, own) : [];
+    const warnings = mayReplace(request) ? await takeName(upload, own) : [];
     return result(warnings);
   }
   const isSame = contentKey !== undefined && notes.get(CONTENT_KEY) === contentKey;
-  if (request.ifExists === 'skip' && isSame) {
-    return result(['skipped: an item of this name has the same content already']);
+  if (maySkip(request) && isSame) {
+    return result([SKIPPED]);
   }
   const mark = findMark(item.description);
   const leftover = mark?.installation === owner.installation;
@@ -149,7 +147,7 @@ async function judge(upload: OpenUpload, href: string): Promise<UploadResult | u
   }
   const { replaces } = deps.checkpoint.current;
   // Only what was seen at the start may be replaced, however often the upload is begun anew.
-  if (request.ifExists === 'replace' && (!replaces || isSameHref(replaces.itemHref, itemHref))) {
+  if (mayReplace(request) && (!replaces || isSameHref(replaces.itemHref, itemHref))) {
     await deps.checkpoint.save({ replaces: { itemHref, entityHref } });
     return undefined;
   }
@@ -159,6 +157,33 @@ async function judge(upload: OpenUpload, href: string): Promise<UploadResult | u
       ? { hint: `It is what an upload left behind: \`ovaferry janitor ${request.target}\`.` }
       : {}),
   });
+}
+
+const SKIPPED = 'skipped: an item of this name has the same content already';
+
+/** The item of the name, where it holds the same, and that is enough. */
+export async function findSame(
+  upload: Upload & { readonly contentKey: string },
+): Promise<UploadResult | undefined> {
+  const { deps, request, context, contentKey } = upload;
+  // What has been begun is gone on with.
+  if (!maySkip(request) || deps.checkpoint.current.item) return undefined;
+  const { items } = await deps.vcd.getCatalog(request.catalog, context);
+  const holder = items.find(({ name }) => name === request.name);
+  if (!holder) return undefined;
+  const item = await deps.vcd.getItem(holder.href, context);
+  const notes = await metadataOf(upload, item.entityHref);
+  return notes.get(CONTENT_KEY) === contentKey ? resultOf(upload, item, [SKIPPED]) : undefined;
+}
+
+async function resultOf(
+  { deps, context }: Upload,
+  { itemHref, entityHref }: ItemReference,
+  warnings: readonly string[],
+): Promise<UploadResult> {
+  const { lease } = await deps.vcd.getEntity(entityHref, context);
+  const removedAt = lease?.ends ?? null;
+  return { catalogItem: itemHref, entity: entityHref, removedAt, warnings };
 }
 
 async function metadataOf(
@@ -219,7 +244,7 @@ export async function findOwn(
   const { deps, request, context, owner, content } = upload;
   const catalog = seen ?? (await deps.vcd.getCatalog(request.catalog, context));
   const names = [request.name, interimName(request, owner)];
-  for (const { name, href } of catalog.items) {
+  for (const { name, href } of [...catalog.items, ...catalog.loose]) {
     if (!names.includes(name)) continue;
     const item = await deps.vcd.getItem(href, context);
     // A server that fetches a package by itself writes over our mark; but nobody else has that name.
@@ -243,9 +268,12 @@ export async function hasAnother(upload: Upload & { readonly content?: string })
   const { deps, request, context, owner } = upload;
   const remembered = deps.checkpoint.current.item?.itemHref;
   const catalog = await deps.vcd.getCatalog(request.catalog, context);
+  const isOther = ({ href }: { readonly href: string }): boolean =>
+    !remembered || !isSameHref(href, remembered);
   const others = {
     ...catalog,
-    items: catalog.items.filter(({ href }) => !remembered || !isSameHref(href, remembered)),
+    items: catalog.items.filter(isOther),
+    loose: catalog.loose.filter(isOther),
   };
   if (await findOwn(upload, others)) return true;
   const holder = others.items.find(({ name }) => name === request.name);
@@ -254,16 +282,10 @@ export async function hasAnother(upload: Upload & { readonly content?: string })
   return (await metadataOf(upload, entityHref)).get(UPLOAD_KEY) === ownerText(owner);
 }
 
-/** Where items of a kind are created. @throws FerryError CATALOG_FORBIDDEN, VERSION_UNSUPPORTED */
+/** Where items of a kind are created. @throws FerryError CATALOG_FORBIDDEN */
 export function addHrefOf(catalog: CatalogState, kind: 'ovf' | 'media'): string {
   const href = kind === 'media' ? catalog.addMediaHref : catalog.addTemplateHref;
   if (href !== undefined) return href;
-  if (catalog.isTooOld) {
-    throw new FerryError(
-      'VERSION_UNSUPPORTED',
-      'this server is from before uploads to catalogs came (API 5.5)',
-    );
-  }
   throw new FerryError('CATALOG_FORBIDDEN', `nothing may be added to the catalog ${catalog.name}`, {
     facts: { catalog: catalog.name },
   });

@@ -1,8 +1,10 @@
 import { classify, FerryError } from '../errors.ts';
 import { type EntityState, isReady } from '../vcd/entity.ts';
+import { isLoose } from '../vcd/item.ts';
 import { findOwn } from './claim-item.ts';
 import { isListed } from './follow.ts';
 import { NO_CHECKPOINT, type OwnItem } from './job-data.ts';
+import { asPulled } from './pulled.ts';
 import { tryToPutBack } from './replace.ts';
 import { pause } from './retry.ts';
 import type { Upload, UploadDeps } from './upload-deps.ts';
@@ -20,7 +22,8 @@ export interface ReadyItem {
  * @returns the item if it has become ready: then nothing was cleaned up
  * @throws FerryError transient, if the server could not be cleaned within the patience
  */
-export async function cleanUp(upload: Upload): Promise<ReadyItem | undefined> {
+export async function cleanUp(begun: Upload): Promise<ReadyItem | undefined> {
+  const upload = asPulled(begun);
   const { deps, context } = upload;
   const patience = deps.newPatience();
   for (;;) {
@@ -37,8 +40,10 @@ export async function cleanUp(upload: Upload): Promise<ReadyItem | undefined> {
   await tryToPutBack(upload);
   const { restarts, bytesLost, reserved, storage, contentKey, replaces, generation } =
     deps.checkpoint.current;
+  const { offer, isPulled, pullRefused } = deps.checkpoint.current;
   const kept = {
     ...{ restarts, bytesLost, reserved, storage, contentKey, replaces },
+    ...{ offer, isPulled, pullRefused },
     generation: generation + 1,
   };
   await deps.checkpoint.save({ ...NO_CHECKPOINT, ...kept, bytesResent: deps.meter.resent });
@@ -78,7 +83,9 @@ export async function removeUnlessReady(
   const { deps, context } = removing;
   try {
     const entity = await deps.vcd.getEntity(item.entityHref, context);
-    if (isReady(entity)) return { item, entity };
+    // What no catalog has is of no use to anybody.
+    const isOfUse = entity.kind === 'vApp' || !isLoose(item);
+    if (isReady(entity) && isOfUse) return { item, entity };
     deps.assertOwned();
     for (const { cancelHref } of entity.tasks) {
       if (cancelHref !== undefined) await deps.vcd.cancelTask(cancelHref, context);

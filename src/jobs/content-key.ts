@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { OpenImage } from '../ovf/image.ts';
 import { digestOf } from '../source/digest-watch.ts';
+import { maySkip } from './job-request.ts';
 import type { OpenUpload } from './upload-deps.ts';
 
 /**
@@ -44,7 +45,7 @@ export async function neededContentKey(
 ): Promise<string | undefined> {
   const { checkpoint } = upload.deps;
   const known = contentKeyOf(image) ?? checkpoint.current.contentKey ?? undefined;
-  if (known !== undefined || upload.request.ifExists !== 'skip') return known;
+  if (known !== undefined || !maySkip(upload.request)) return known;
   const contentKey = await hashedContentKeyOf(image, upload.context.signal);
   await checkpoint.save({ contentKey });
   return contentKey;

@@ -3,7 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Job, JobsOptions } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { Batches } from './batch/batches.ts';
-import { type JobData, newJobData, type UploadRequest } from './job-data.ts';
+import { type JobData, newJobData } from './job-data.ts';
+import type { JobRequest, UploadRequest } from './job-request.ts';
 import { type JobDetails, viewOf } from './job-view.ts';
 import type { JobViews } from './job-views.ts';
 import { Lanes, type Waiting } from './limits/lanes.ts';
@@ -21,15 +22,21 @@ export interface EnqueueOptions {
   readonly order?: 'listed' | 'smallest' | 'largest' | undefined;
 }
 
-/** An upload to be enqueued; what it says itself goes before what is said for all. */
-export interface WantedUpload {
-  readonly request: UploadRequest;
+/** A job to be enqueued; what it says itself goes before what is said for all. */
+export interface WantedJob {
+  readonly request: JobRequest;
   readonly priority?: number | undefined;
   readonly startAt?: Date | undefined;
+  /** Also what was done already. */
+  readonly again?: boolean | undefined;
+}
+
+export interface WantedUpload extends WantedJob {
+  readonly request: UploadRequest;
 }
 
 interface Claim {
-  readonly wanted: WantedUpload;
+  readonly wanted: WantedJob;
   readonly key: string;
   readonly seen: Holder | undefined;
   readonly id: string;
@@ -62,8 +69,8 @@ export class Enqueuer {
   }
 
   /** Enqueues what is not queued, running or done already. One view for each upload, in order. */
-  async enqueue(uploads: readonly WantedUpload[], options: EnqueueOptions): Promise<JobDetails[]> {
-    const views = new Map<WantedUpload, JobDetails>();
+  async enqueue(uploads: readonly WantedJob[], options: EnqueueOptions): Promise<JobDetails[]> {
+    const views = new Map<WantedJob, JobDetails>();
     const sorted = inOrder(uploads, options.order);
     for (let i = 0; i < sorted.length; i += BULK) {
       await this.#enqueueSome(sorted.slice(i, i + BULK), { options, views });
@@ -73,14 +80,14 @@ export class Enqueuer {
   }
 
   async #enqueueSome(
-    uploads: readonly WantedUpload[],
-    { options, views }: { options: EnqueueOptions; views: Map<WantedUpload, JobDetails> },
+    uploads: readonly WantedJob[],
+    { options, views }: { options: EnqueueOptions; views: Map<WantedJob, JobDetails> },
   ): Promise<void> {
     let open = [...uploads];
     while (open.length > 0) {
       const keys = open.map(({ request }) => sameUploadKey(request));
       const holders = await findHolders(this.#redis, keys);
-      const standing = await this.standing(holders, options);
+      const standing = await this.standing(holders, (i) => options.again || open[i]?.again);
       const claims: Claim[] = [];
       for (const [i, wanted] of open.entries()) {
         const there = standing[i];
@@ -104,7 +111,7 @@ export class Enqueuer {
   /** The jobs that stand for uploads, unless they are over and others may take their places. */
   async standing(
     holders: readonly (Holder | undefined)[],
-    { again }: Pick<EnqueueOptions, 'again'>,
+    isAgain: (i: number) => boolean | undefined,
   ): Promise<(JobDetails | undefined)[]> {
     for (;;) {
       const views = await this.#views.findMany(holders.map((holder) => holder?.id ?? ''));
@@ -113,8 +120,8 @@ export class Enqueuer {
         (holder, i) => holder && !views[i] && now - holder.since <= CLAIM_GRACE_MS,
       );
       if (!isAwaited) {
-        return views.map((view) => {
-          const over = view?.state === 'failed' || (again && view?.state === 'completed');
+        return views.map((view, i) => {
+          const over = view?.state === 'failed' || (isAgain(i) && view?.state === 'completed');
           return over ? undefined : view;
         });
       }
@@ -139,8 +146,8 @@ export class Enqueuer {
   async #add(
     claims: readonly Claim[],
     options: EnqueueOptions,
-  ): Promise<{ wanted: WantedUpload; view: JobDetails }[]> {
-    const added: { wanted: WantedUpload; view: JobDetails }[] = [];
+  ): Promise<{ wanted: WantedJob; view: JobDetails }[]> {
+    const added: { wanted: WantedJob; view: JobDetails }[] = [];
     for (const [queue, some] of groupBy(claims, ({ wanted }) => queueOfRequest(wanted.request))) {
       await this.#redis.sadd(QUEUES_KEY, queue);
       const made = await this.#queues.of(queue).addBulk(
@@ -179,8 +186,8 @@ export class Enqueuer {
 
   /** What was there before the command belongs to its batch as well. */
   async #joinExisting(
-    uploads: readonly WantedUpload[],
-    views: ReadonlyMap<WantedUpload, JobDetails>,
+    uploads: readonly WantedJob[],
+    views: ReadonlyMap<WantedJob, JobDetails>,
   ): Promise<void> {
     const existing = uploads.filter(
       (wanted) => wanted.request.batch !== null && views.get(wanted)?.existing,
@@ -188,7 +195,7 @@ export class Enqueuer {
     await this.#join(existing.map((wanted) => ({ wanted, id: views.get(wanted)?.id ?? '' })));
   }
 
-  async #join(jobs: readonly { wanted: WantedUpload; id: string }[]): Promise<void> {
+  async #join(jobs: readonly { wanted: WantedJob; id: string }[]): Promise<void> {
     for (const [batch, some] of groupBy(jobs, ({ wanted }) => wanted.request.batch ?? '')) {
       const members = some.map(({ id, wanted }) => ({ id, bytes: wanted.request.expectedBytes }));
       await this.#batches.join(batch, members, deadlineOf(some.map(({ wanted }) => wanted)));
@@ -205,7 +212,7 @@ function dueAt({ opts, timestamp }: Job<JobData>): number | undefined {
   return opts.delay ? timestamp + opts.delay : undefined;
 }
 
-function jobOptions(wanted: WantedUpload, options: EnqueueOptions): JobsOptions {
+function jobOptions(wanted: WantedJob, options: EnqueueOptions): JobsOptions {
   const startAt = wanted.startAt ?? options.startAt;
   const delay = startAt ? Math.max(0, startAt.getTime() - Date.now()) : 0;
   return {
@@ -217,9 +224,9 @@ function jobOptions(wanted: WantedUpload, options: EnqueueOptions): JobsOptions 
 }
 
 function inOrder(
-  uploads: readonly WantedUpload[],
+  uploads: readonly WantedJob[],
   order: EnqueueOptions['order'] = 'listed',
-): readonly WantedUpload[] {
+): readonly WantedJob[] {
   if (order === 'listed') return uploads;
   const sign = order === 'smallest' ? 1 : -1;
   return [...uploads].sort(
@@ -228,12 +235,12 @@ function inOrder(
 }
 
 /** A batch is to be there when the last of its uploads is. */
-function deadlineOf(uploads: readonly WantedUpload[]): number | null {
+function deadlineOf(uploads: readonly WantedJob[]): number | null {
   const deadlines = uploads.flatMap(({ request: { deadline } }) => deadline ?? []);
   return deadlines.length === 0 ? null : Math.max(...deadlines);
 }
 
-function queueOfRequest({ target, pool }: UploadRequest): string {
+function queueOfRequest({ target, pool }: JobRequest): string {
   return queueOf(target, pool);
 }
 

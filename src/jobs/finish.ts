@@ -1,8 +1,11 @@
 import { classify, type FerryError, isTargetFault } from '../errors.ts';
+import { isSameHref } from '../vcd/address.ts';
 import { type EntityState, isReady } from '../vcd/entity.ts';
+import { isLoose } from '../vcd/item.ts';
 import type { MetadataEntry } from '../vcd/metadata.ts';
-import { slowPace, untilEntity, untilTaskEnds } from './follow.ts';
+import { getBegunCatalog, slowPace, untilEntity, untilTaskEnds } from './follow.ts';
 import type { OwnItem } from './job-data.ts';
+import { mayReplace } from './job-request.ts';
 import { CONTENT_KEY, findMark, type Owner, ownerText, UPLOAD_KEY } from './mark.ts';
 import { takeName } from './replace.ts';
 import { pause } from './retry.ts';
@@ -53,7 +56,7 @@ function isMissingBytes({ size, bytesTransferred, uploadHref }: EntityState['fil
  */
 export async function finish(
   upload: Upload & { readonly contentKey?: string | undefined },
-  item: OwnItem,
+  begun: OwnItem,
   entity: EntityState,
 ): Promise<UploadResult> {
   const { deps, request, context, owner, contentKey } = upload;
@@ -63,7 +66,7 @@ export async function finish(
     if (refusal) warnings.push(`${what}: ${refusal.message}`);
     return refusal === undefined;
   };
-  const isReplacing = request.ifExists === 'replace' || request.pull;
+  const isReplacing = mayReplace(request) || request.pull;
   deps.assertOwned();
   const ours = ownNotes(owner, contentKey);
   const note = (notes: readonly MetadataEntry[]) => async (): Promise<void> =>
@@ -80,6 +83,7 @@ export async function finish(
       untilTaskEnds(upload, await deps.vcd.setLease(entity.href, leaseSeconds, context)),
     );
   }
+  const item = await intoCatalog(upload, begun, entity);
   let named = entity;
   const patience = deps.newPatience();
   if (isReplacing) {
@@ -93,13 +97,39 @@ export async function finish(
   const isMarked = findMark(named.description)?.installation === owner.installation;
   // A package that the server fetched brings a description of its own.
   if (isMarked || (request.pull && description !== '' && named.description !== description)) {
-    await attempt('the description still has our mark', () =>
-      deps.vcd.edit(named, { description }, context),
+    await attempt('the description still has our mark', async () =>
+      untilTaskEnds(upload, await deps.vcd.edit(named, { description }, context)),
     );
   }
   deps.meter.enter('done');
   const removedAt = named.lease?.ends ?? null;
   return { catalogItem: item.itemHref, entity: item.entityHref, removedAt, warnings };
+}
+
+/**
+ * Where uploads go to a virtual data centre, what is ready is added to the catalog last. A reply that was
+ * lost is found: the catalog has an item of our entity then.
+ */
+async function intoCatalog(
+  { deps, request, context }: Upload,
+  item: OwnItem,
+  entity: EntityState,
+): Promise<OwnItem> {
+  if (entity.kind === 'vApp' || !isLoose(item)) return item;
+  const add = async (): Promise<OwnItem> => {
+    const { items, addItemHref } = await getBegunCatalog({ deps, request, context });
+    const listed = items.find(({ name }) => name === entity.name);
+    const there = listed && (await deps.vcd.getItem(listed.href, context));
+    const isOurs = there !== undefined && isSameHref(there.entityHref, item.entityHref);
+    deps.assertOwned();
+    const { itemHref } = isOurs
+      ? there
+      : await deps.vcd.addToCatalog(addItemHref ?? '', entity, context);
+    return { ...item, itemHref };
+  };
+  const added = await deps.newPatience().repeat(add, context.signal);
+  await deps.checkpoint.save({ item: added });
+  return added;
 }
 
 /** It may be a passing one, of a cell that lags behind or was restarted. */

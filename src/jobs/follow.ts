@@ -43,13 +43,21 @@ function nextPause(ms: number, { growth, longestMs }: Pace): number {
   return Math.min(ms * growth, longestMs);
 }
 
+/** What following a task takes. */
+interface TaskFollowing extends Pick<Upload, 'context'> {
+  readonly deps: {
+    readonly vcd: Pick<Upload['deps']['vcd'], 'getTask'>;
+    readonly settings: Pick<Upload['deps']['settings'], 'pollFirstMs' | 'pollLongestMs'>;
+  };
+}
+
 /**
  * Waits for the end of a task that we have asked for.
  *
  * @throws FerryError VCD_REJECTED with vCD's own words if it failed, ITEM_BUSY if that passes
  */
 export async function untilTaskEnds(
-  { deps, context }: Upload,
+  { deps, context }: TaskFollowing,
   begun: TaskState | undefined,
 ): Promise<void> {
   let pauseMs = deps.settings.pollFirstMs;
@@ -67,6 +75,17 @@ export async function untilTaskEnds(
     // It was hardly what was asked for that was wrong: a cell may have been restarted.
     facts: { minorCode, isAccident: majorCode >= 500 || !task.error },
   });
+}
+
+/** What failed by an accident of the server's may be asked for again. */
+export async function accidentsPass<T>(work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    const failure = classify(error);
+    if (failure.facts['isAccident'] !== true) throw failure;
+    throw new FerryError('SERVER_UNAVAILABLE', failure.message, { cause: failure });
+  }
 }
 
 /**
@@ -228,6 +247,6 @@ export async function getBegunCatalog({
 
 /** Whether the catalog still has an item. @throws FerryError as `getBegunCatalog` */
 export async function isListed(reading: CatalogReading, itemHref: string): Promise<boolean> {
-  const { items } = await getBegunCatalog(reading);
-  return items.some(({ href }) => isSameHref(href, itemHref));
+  const { items, loose } = await getBegunCatalog(reading);
+  return [...items, ...loose].some(({ href }) => isSameHref(href, itemHref));
 }

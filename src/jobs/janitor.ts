@@ -42,8 +42,8 @@ export async function findLeftovers(
   const { vcd, installation, reservations } = deps;
   const found: Leftover[] = [];
   for (const catalog of catalogs) {
-    const { items } = await vcd.getCatalog(catalog, context);
-    for (const { name, href } of items) {
+    const { items, loose } = await vcd.getCatalog(catalog, context);
+    for (const { name, href } of [...items, ...loose]) {
       const item = await orGone(vcd.getItem(href, context));
       const mark = item && findMark(item.description);
       if (!item || mark?.installation !== installation) continue;

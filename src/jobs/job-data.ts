@@ -1,46 +1,7 @@
 import { z } from 'zod';
 import { FerryError } from '../errors.ts';
-
-const MetadataSchema = z.object({
-  key: z.string(),
-  type: z.enum(['string', 'number', 'boolean', 'dateTime']),
-  value: z.string(),
-});
-
-/** What is to be uploaded, and where to: fixed when it is enqueued. Holds no secret. */
-const UploadRequestSchema = z.object({
-  kind: z.enum(['ovf', 'media']),
-  /** As the user named it, absolute. */
-  source: z.string(),
-  /** The file that stands for the image: the archive, the descriptor, the ISO. */
-  path: z.string(),
-  target: z.string(),
-  catalog: z.string(),
-  name: z.string(),
-  description: z.string(),
-  ifExists: z.enum(['fail', 'skip', 'replace']),
-  storageProfile: z.string().nullable(),
-  /** 'server': vCD itself checks a manifest, besides. */
-  verify: z.enum(['full', 'off', 'server']),
-  batch: z.string().nullable(),
-  /** Seconds that the template is kept for, 0 for ever; null for what the organisation says. */
-  leaseSeconds: z.number().nullable().default(null),
-  /** To be noted on the item. */
-  metadata: z.array(MetadataSchema).readonly().default([]),
-  /** The server fetches the package from `path`, an address, by itself. */
-  pull: z.boolean().default(false),
-  /** What failed for good stays on the server. */
-  keepFailed: z.boolean().default(false),
-  /** Only workers of this pool can see the source; null where all can. */
-  pool: z.string().nullable().default(null),
-  /** Bytes and milliseconds: the state of the file that was meant. */
-  identity: z.object({ size: z.number(), mtimeMs: z.number(), etag: z.string().optional() }),
-  /** Bytes that are to be sent, as far as that could be told without opening the image. */
-  expectedBytes: z.number().default(0),
-  /** Milliseconds since the epoch: when it should have arrived. */
-  deadline: z.number().nullable().default(null),
-});
-export type UploadRequest = z.output<typeof UploadRequestSchema>;
+import { type JobRequest, JobRequestSchema } from './job-request.ts';
+import { ReceiptFilesSchema } from './receipt-files.ts';
 
 /** The item that this job made. */
 const OwnItemSchema = z.object({
@@ -49,6 +10,48 @@ const OwnItemSchema = z.object({
   taskHref: z.string().nullable(),
 });
 export type OwnItem = z.output<typeof OwnItemSchema>;
+
+/** What is remembered of an item that others' bytes are read from. */
+const OfferSchema = z.object({
+  entityHref: z.string(),
+  /** By a file's name: its size and what its first bytes hash to, which a new address must show, too. */
+  heads: z.record(z.string(), z.string()).default({}),
+});
+export type Offer = z.output<typeof OfferSchema>;
+
+/** What is remembered of a download besides the bytes on the disk, which alone say how many there are. */
+const DownloadSchema = z.object({
+  /** What it will be called: the file or folder. */
+  path: z.string(),
+  /** Folders that it made. */
+  made: z.array(z.string()).readonly(),
+  /** By the file's path below `path`. */
+  parts: z.record(
+    z.string(),
+    z.object({
+      /** Bytes that are on the disk whatever happens to the machine. */
+      synced: z.number(),
+      /** Of a whole file: its digests, hexadecimal. */
+      digests: z.array(z.string()).readonly().nullable(),
+      /** After a restart of this machine, or on another, `synced` is all there is to go by. */
+      host: z.string(),
+      /** Milliseconds since the epoch. */
+      notedAt: z.number(),
+    }),
+  ),
+  /** Milliseconds since the epoch. */
+  begunAt: z.number(),
+  /** All files are whole: what is left is to give them their names. Then this is what came of it. */
+  whole: z
+    .object({
+      catalogItem: z.string(),
+      entity: z.string(),
+      kind: z.enum(['ovf', 'media']),
+      files: ReceiptFilesSchema,
+    })
+    .nullable(),
+});
+export type DownloadState = z.output<typeof DownloadSchema>;
 
 /**
  * What a job remembers between its runs. How many bytes have arrived is not in it: that the server
@@ -82,6 +85,14 @@ const CheckpointSchema = z.object({
   made: z.record(z.string(), z.string()).default({}),
   /** The storage profile on which room is kept for it. */
   storage: z.string().nullable().default(null),
+  /** The item that its bytes come from. */
+  offer: OfferSchema.nullable().default(null),
+  download: DownloadSchema.nullable().default(null),
+  /** The other server fetches it by itself; it could not. */
+  isPulled: z.boolean().default(false),
+  pullRefused: z.boolean().default(false),
+  /** The task of a copy that the server makes. */
+  copyTask: z.string().nullable().default(null),
   /** Bytes that were sent and not kept by the server, so far. */
   bytesResent: z.number(),
   /** Milliseconds since the epoch: when the server's counts last grew. */
@@ -99,7 +110,7 @@ export type JobError = z.output<typeof JobErrorSchema>;
 
 const JobDataSchema = z.object({
   v: z.literal(1),
-  request: UploadRequestSchema,
+  request: JobRequestSchema,
   checkpoint: CheckpointSchema,
   /** Runs that ended by themselves, well or badly; being handed over is not one. */
   attempts: z.number(),
@@ -135,6 +146,11 @@ export const NO_CHECKPOINT: Checkpoint = {
   digests: {},
   made: {},
   storage: null,
+  offer: null,
+  download: null,
+  isPulled: false,
+  pullRefused: false,
+  copyTask: null,
   bytesResent: 0,
   progressedAt: null,
 };
@@ -144,11 +160,12 @@ export function hasBegun({
   checkpoint,
   verdict,
 }: Pick<JobData, 'checkpoint' | 'verdict'>): boolean {
-  return checkpoint.item !== null || checkpoint.creating || verdict !== null;
+  const { item, creating, offer, download } = checkpoint;
+  return item !== null || creating || offer !== null || download !== null || verdict !== null;
 }
 
 /** @param startAt milliseconds since the epoch; 0 for at once */
-export function newJobData(request: UploadRequest, startAt = 0): JobData {
+export function newJobData(request: JobRequest, startAt = 0): JobData {
   return {
     v: 1,
     request,
@@ -182,6 +199,7 @@ export function parseJobData(data: unknown): JobData {
 export type Stage =
   | 'queued'
   | 'inspecting'
+  | 'enabling'
   | 'creating'
   | 'describing'
   | 'transferring'

@@ -1,11 +1,11 @@
 import { basename } from 'node:path';
 import type { FerryError } from '../errors.ts';
-import type { JobError, UploadRequest } from './job-data.ts';
+import type { JobError } from './job-data.ts';
 
 /** A failure as the operator reads it: the source's file name first, then the member. */
 export function toJobError(
   failure: FerryError,
-  { source, path }: Pick<UploadRequest, 'source' | 'path'>,
+  { source, path = source }: { readonly source: string; readonly path?: string },
   permanent: boolean,
 ): JobError {
   const name = basename(source);

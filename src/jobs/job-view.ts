@@ -1,3 +1,4 @@
+import { dirname } from 'node:path';
 import type { Job } from 'bullmq';
 import { classify } from '../errors.ts';
 import type { Receipt } from './batch/ledger.ts';
@@ -8,9 +9,9 @@ import {
   newJobData,
   parseJobData,
   type Stage,
-  type UploadRequest,
 } from './job-data.ts';
 import { toJobError } from './job-error.ts';
+import type { JobRequest } from './job-request.ts';
 import { poolOfQueue, queueOfJob, targetOfJob } from './names.ts';
 import type { UploadResult } from './upload-deps.ts';
 
@@ -20,7 +21,10 @@ export type JobState = 'waiting' | 'active' | 'delayed' | 'completed' | 'failed'
 export interface JobView {
   readonly id: string;
   readonly state: JobState;
-  readonly kind: 'ovf' | 'media';
+  /** What it does. */
+  readonly operation: JobRequest['operation'];
+  /** Null where only the server knows. */
+  readonly kind: 'ovf' | 'media' | null;
   readonly source: string;
   readonly target: string;
   readonly catalog: string;
@@ -39,6 +43,8 @@ export interface JobView {
     readonly entity: string;
     /** When vCD removes the item by itself; null for never. */
     readonly removedAt: string | null;
+    /** The file or folder that a download has made; else null. */
+    readonly path: string | null;
   } | null;
   readonly enqueuedAt: string;
   readonly startedAt: string | null;
@@ -47,13 +53,15 @@ export interface JobView {
   readonly pool: string | null;
   /** When it should have arrived. */
   readonly deadline: string | null;
+  /** The folder that a download goes to; else null. */
+  readonly destination: string | null;
 }
 
 /** What `watch` needs besides: which files are under way, and what went wrong afterwards. */
 export interface JobDetails extends JobView {
   readonly files: JobProgress['files'];
   readonly warnings: readonly string[];
-  /** What `retry` need not send again, as far as is known here. */
+  /** What `retry` need not send again, or fetch, as far as is known here. */
   readonly bytesOnServer: number;
   /** Of a delayed one: when it may run, ISO 8601. */
   readonly notBefore: string | null;
@@ -77,7 +85,7 @@ export function viewOf(job: Job, state: JobState, existing = false): JobDetails 
   return {
     id: job.id ?? '',
     state,
-    kind: request.kind,
+    kind: request.kind ?? result?.kind ?? null,
     source: request.source,
     target: targetOfJob(job.id ?? ''),
     catalog: request.catalog,
@@ -86,7 +94,7 @@ export function viewOf(job: Job, state: JobState, existing = false): JobDetails 
     existing,
     stage: state === 'waiting' ? 'queued' : (progress?.stage ?? 'queued'),
     bytesSent: progress?.bytesSent ?? 0,
-    bytesTotal: progress?.bytesTotal || request.expectedBytes || request.identity.size,
+    bytesTotal: progress?.bytesTotal || expectedBytesOf(request),
     bytesResent: progress?.bytesResent ?? checkpoint.bytesResent,
     attempts,
     error,
@@ -94,34 +102,44 @@ export function viewOf(job: Job, state: JobState, existing = false): JobDetails 
       catalogItem: result.catalogItem,
       entity: result.entity,
       removedAt: result.removedAt ?? null,
+      path: result.path ?? null,
     },
     enqueuedAt: new Date(job.timestamp).toISOString(),
     startedAt: isoOf(startedAt),
     finishedAt: isoOf(job.finishedOn ?? null),
     pool: request.pool,
     deadline: isoOf(request.deadline),
+    operation: request.operation,
+    destination: request.operation === 'download' ? request.folder : null,
     files: progress?.files ?? [],
     warnings,
-    bytesOnServer: checkpoint.item ? (progress?.bytesConfirmed ?? 0) : 0,
+    bytesOnServer: checkpoint.item || checkpoint.download ? (progress?.bytesConfirmed ?? 0) : 0,
     notBefore: state === 'delayed' ? isoOf(job.timestamp + job.delay) : null,
     priority: job.priority,
     requestIds,
   };
 }
 
+function expectedBytesOf(request: JobRequest): number {
+  return request.expectedBytes || (request.operation === 'upload' ? request.identity.size : 0);
+}
+
 /** An upload that BullMQ has forgotten. */
 export function viewOfReceipt(receipt: Receipt): JobDetails {
   const { id, kind, source, target, catalog, name, batch, bytes, bytesSent, bytesResent } = receipt;
+  const { operation, path } = receipt;
   const { attempts, catalogItem, entity, removedAt, enqueuedAt, startedAt, finishedAt } = receipt;
   return {
     ...{ id, state: 'completed', kind, source, target, catalog, name, batch, existing: false },
     ...{ stage: 'done', bytesSent, bytesTotal: bytes, bytesResent, attempts, error: null },
-    result: { catalogItem, entity, removedAt },
+    result: { catalogItem, entity, removedAt, path },
     enqueuedAt: new Date(enqueuedAt).toISOString(),
     startedAt: new Date(startedAt).toISOString(),
     finishedAt: new Date(finishedAt).toISOString(),
     pool: poolOfQueue(queueOfJob(id)),
     deadline: isoOf(receipt.deadline),
+    operation,
+    destination: path === null ? null : dirname(path),
     files: receipt.files.map((file) => ({ ...file, sent: file.size })),
     warnings: receipt.warnings,
     bytesOnServer: bytes,
@@ -139,8 +157,8 @@ function readable(job: Job): JobData {
     return parseJobData(job.data);
   } catch (error) {
     const source = String((job.data as { request?: { source?: unknown } })?.request?.source ?? '');
-    const request: UploadRequest = {
-      kind: 'ovf',
+    const request: JobRequest = {
+      ...{ operation: 'upload', kind: 'ovf', from: null, deploy: null },
       source,
       path: source,
       target: targetOfJob(job.id ?? ''),

@@ -1,16 +1,19 @@
 import { classify, isTargetFault } from '../errors.ts';
 import type { ReadyItem } from './clean-up.ts';
 import { finish } from './finish.ts';
+import { mayReplace } from './job-request.ts';
 import { complete, type Ending, fail } from './outcome.ts';
+import { asPulled } from './pulled.ts';
 import { tryToPutBack } from './replace.ts';
 import type { Upload, UploadResult } from './upload-deps.ts';
 
 /** It had become ready meanwhile, and what is ready is not taken away. */
-export async function keepReady(upload: Upload, ending: Ending, ready: ReadyItem): Promise<void> {
+export async function keepReady(begun: Upload, ending: Ending, ready: ReadyItem): Promise<void> {
+  const upload = asPulled(begun);
   const { item, entity } = ready;
   const { verdict } = ending.record.data;
   const { request } = upload;
-  const isBeside = request.ifExists === 'replace' && entity.name !== request.name;
+  const isBeside = mayReplace(request) && entity.name !== request.name;
   let result: UploadResult;
   try {
     if (isBeside && verdict?.code === 'CANCELLED') return leaveBeside(upload, ending, ready);

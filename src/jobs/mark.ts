@@ -1,4 +1,4 @@
-import type { UploadRequest } from './job-data.ts';
+import type { UploadRequest } from './job-request.ts';
 
 /** Whose an item is: the workers on one Redis, and the job among theirs. */
 export interface Owner {

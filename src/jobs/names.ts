@@ -137,6 +137,11 @@ export function laterKey(queue: string): string {
   return `${PREFIX}:later:${queue}`;
 }
 
+/** Jobs that read from an item that is enabled for download. */
+export function offerKey(entityPath: string): string {
+  return `${PREFIX}:offer:${entityPath}`;
+}
+
 /** Delayed jobs of a queue that have begun: they have something on the server. */
 export function begunKey(queue: string): string {
   return `${PREFIX}:begun:${queue}`;

@@ -67,9 +67,17 @@ const OUTSIDE: ReadonlySet<string> = new Set([
   'NAME_RESERVED',
   'TARGET_BUSY',
   'WINDOW_CLOSED',
+  'DESTINATION_FULL',
+  'DESTINATION_UNREACHABLE',
+  'SOURCE_PENDING',
 ]);
 /** What takes its time is asked for seldom. */
-const SLOW: ReadonlySet<string> = new Set(['SOURCE_UNREACHABLE', 'IMPORT_FAILED']);
+const SLOW: ReadonlySet<string> = new Set([
+  'SOURCE_UNREACHABLE',
+  'IMPORT_FAILED',
+  'DESTINATION_FULL',
+  'DESTINATION_UNREACHABLE',
+]);
 
 export async function complete(ending: Ending, result: UploadResult): Promise<void> {
   const { job, token, lease, record, brakes } = ending;
@@ -82,7 +90,7 @@ export async function complete(ending: Ending, result: UploadResult): Promise<vo
   const { files: _files, ...shown } = result; // the receipt has them
   await job.moveToCompleted(shown, token, false);
   for (const warning of warnings) record.say('warn', warning);
-  record.say('info', 'is in the catalog');
+  record.say('info', result.path === undefined ? 'is in the catalog' : `is in ${result.path}`);
   tellEnd(ending, 'completed');
   const { target } = record.data.request;
   await brakes.countSuccess(target).catch(() => undefined);
@@ -100,17 +108,19 @@ function tellEnd({ record, observer, progress }: Ending, outcome: 'completed' | 
 
 function receiptOf({ job, record, progress }: Ending, result: UploadResult): Receipt {
   const { request, attempts, startedAt, checkpoint, requestIds } = record.data;
-  const { kind, source, target, catalog, name, batch, expectedBytes, deadline } = request;
+  const { operation, kind, source, target, catalog, name, batch, expectedBytes, deadline } =
+    request;
   const { catalogItem, entity, removedAt, warnings } = result;
   const files = result.files ?? [];
   const bytes = files.reduce((sum, { size }) => sum + size, 0) || expectedBytes;
   const finishedAt = Date.now();
   return {
-    ...{ v: 1, id: record.id, kind, source, target, catalog, name, batch, catalogItem, entity },
+    ...{ v: 1, id: record.id, operation, kind: kind ?? result.kind ?? null, source },
+    ...{ target, catalog, name, batch, catalogItem, entity },
     ...{ task: checkpoint.item?.taskHref ?? null, requestIds, files, bytes },
     ...{ bytesSent: progress().bytesSent, bytesResent: progress().bytesResent },
     ...{ attempts, enqueuedAt: job.timestamp, startedAt: startedAt ?? finishedAt, finishedAt },
-    ...{ removedAt, warnings, deadline },
+    ...{ removedAt, warnings, deadline, path: result.path ?? null },
   };
 }
 

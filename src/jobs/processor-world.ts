@@ -1,6 +1,7 @@
 import type { Job } from 'bullmq';
 import type { VcdClient } from '../vcd/client.ts';
 import type { Lease } from './lease.ts';
+import type { ItemOffers } from './offers.ts';
 import type { Shared } from './outcome.ts';
 import type { Tracer } from './run-trace.ts';
 import type { TargetGate } from './target-gate.ts';
@@ -17,6 +18,7 @@ export interface ProcessorWorld extends Shared {
   /** @throws FerryError CREDENTIALS_MISSING */
   readonly access: (target: string) => Promise<TargetAccess>;
   readonly openImage: UploadDeps['openImage'];
+  readonly offers: ItemOffers;
   readonly throttle: (target: string) => Throttle;
   /** Told of all bytes that are sent. */
   readonly onSent: (

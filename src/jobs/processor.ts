@@ -2,9 +2,13 @@ import { type Job, UnrecoverableError } from 'bullmq';
 import { classify, isTargetFault } from '../errors.ts';
 import { boundLog } from './bound-log.ts';
 import { cleanUp } from './clean-up.ts';
+import { isCopy } from './copy/copy.ts';
+import { leaveSource } from './copy/copy-item.ts';
+import { cleanUpDownload, downloadItem, leaveOffer } from './download/download-item.ts';
 import { type Checkpoint, type JobProgress, parseJobData } from './job-data.ts';
 import { toJobError } from './job-error.ts';
 import { JobRecord } from './job-record.ts';
+import type { JobRequest } from './job-request.ts';
 import { keepReady } from './keep-ready.ts';
 import { transferWindow } from './limits/transfer-window.ts';
 import { Meter } from './meter.ts';
@@ -14,8 +18,8 @@ import { type ProcessorWorld, type Run, requestIdOf } from './processor-world.ts
 import { tryToPutBack } from './replace.ts';
 import { RunTrace, type Span } from './run-trace.ts';
 import { runUpload } from './run-upload.ts';
-import type { Upload, UploadResult } from './upload-deps.ts';
-import { uploadOf } from './upload-of.ts';
+import type { Download, Upload, UploadResult, Work } from './upload-deps.ts';
+import { workOf } from './work-of.ts';
 
 /** Failures for good that come from the server: three equal ones in a row are hardly three accidents. */
 const OF_SERVER: ReadonlySet<string> = new Set([
@@ -67,7 +71,7 @@ export async function processJob(world: ProcessorWorld, run: Run): Promise<void>
     if (await endUnbegun(ending)) return;
     const access = await world.access(target);
     const parts = { record, meter, access, log, onCall: trace.onCall };
-    await tell(uploadOf(world, run, parts), ending);
+    await tell(workOf(world, run, parts), ending);
   } catch (error) {
     const failure = classify(lease.lost.aborted ? lease.lost.reason : error);
     // Whatever the job needs now, somebody else does it.
@@ -85,12 +89,13 @@ function jobOf({ job }: Run): { readonly id: string; readonly enqueuedAt: number
 
 /** What a trace says of a run. */
 function attributesOf(run: Run, { data }: JobRecord): Parameters<Span['set']>[0] {
-  const { target, catalog, name, kind } = data.request;
+  const { target, catalog, name, kind, operation } = data.request;
   return {
     'ovaferry.job.id': run.job.id ?? '',
     'ovaferry.request_id': requestIdOf(run),
     ...{ 'ovaferry.target': target, 'ovaferry.catalog': catalog, 'ovaferry.item': name },
-    ...{ 'ovaferry.kind': kind, 'ovaferry.attempt': data.attempts + 1 },
+    ...{ 'ovaferry.operation': operation, 'ovaferry.attempt': data.attempts + 1 },
+    ...(kind === null ? {} : { 'ovaferry.kind': kind }),
   };
 }
 
@@ -99,42 +104,74 @@ const KEPT_REQUEST_IDS = 20;
 /** A job that is cancelled before it touched the server ends without it: it may be out of reach. */
 async function endUnbegun(ending: Ending): Promise<boolean> {
   const { record, lease } = ending;
-  const { creating, item } = record.data.checkpoint;
-  if (!lease.cancelled.aborted || creating || item) return false;
+  const { creating, item, offer, download } = record.data.checkpoint;
+  if (!lease.cancelled.aborted || creating || item || offer || download) return false;
   const failure = classify(lease.cancelled.reason);
   await record.save({ verdict: toJobError(failure, record.data.request, true) });
   await fail(ending);
   return true;
 }
 
-/** The upload, or what is left of one that has failed: its traces on the server. */
-async function tell(upload: Upload, ending: Ending): Promise<void> {
-  const { record, lease } = ending;
+/** The job, or what is left of one that has failed: its traces. */
+async function tell(work: Work<JobRequest>, ending: Ending): Promise<void> {
+  if (isDownload(work)) return tellDownload(work, ending);
+  if (isUpload(work)) return tellUpload(work, ending);
+}
+
+function isDownload(work: Work<JobRequest>): work is Download {
+  return work.request.operation === 'download';
+}
+
+function isUpload(work: Work<JobRequest>): work is Upload {
+  return work.request.operation === 'upload';
+}
+
+/** The run's own signal may be what ended it; only losing the job stops the cleaning up. */
+function cleaningOf<W extends Work<JobRequest>>(work: W, { lease }: Ending): W {
+  const signal = AbortSignal.any([lease.lost, work.shutdown]);
+  return { ...work, context: { ...work.context, signal } };
+}
+
+async function tellDownload(download: Download, ending: Ending): Promise<void> {
+  const { record } = ending;
   if (!record.data.verdict) {
-    const result = await attempt(upload, ending);
+    const result = await attempt(download, ending, () => downloadItem(download));
+    if (result) return complete(ending, result);
+  }
+  const isKept = download.request.keepFailed && record.data.verdict?.code !== 'CANCELLED';
+  const cleaning = cleaningOf(download, ending);
+  await (isKept ? leaveOffer(cleaning) : cleanUpDownload(cleaning));
+  await fail(ending);
+}
+
+async function tellUpload(upload: Upload, ending: Ending): Promise<void> {
+  const { record } = ending;
+  if (!record.data.verdict) {
+    const result = await attempt(upload, ending, () => runUpload(upload));
     if (result) return complete(ending, result);
   }
   const { verdict } = record.data;
-  // The run's own signal may be what ended it; only losing the job stops the cleaning up.
-  const signal = AbortSignal.any([lease.lost, upload.shutdown]);
-  const cleaning: Upload = { ...upload, context: { ...upload.context, signal } };
-  if (record.data.request.keepFailed && verdict?.code !== 'CANCELLED') {
+  if (verdict?.code === 'POWER_ON_REJECTED') return fail(ending); // it is there, and stays
+  const cleaning = cleaningOf(upload, ending);
+  if (upload.request.keepFailed && verdict?.code !== 'CANCELLED') {
     await tryToPutBack(cleaning);
     return fail(ending);
   }
   const ready = await cleanUp(cleaning);
+  // Whatever has become of the source: it does not keep this job from its end.
+  if (isCopy(cleaning)) await leaveSource(cleaning);
   if (!ready) return fail(ending);
   await keepReady(cleaning, ending, ready);
 }
 
-/** Undefined if the upload failed for good: then the verdict is stored before anything else. */
+/** Undefined if it failed for good: then the verdict is stored before anything else. */
 async function attempt(
-  upload: Upload,
+  { context: { signal } }: Pick<Work<JobRequest>, 'context'>,
   { record, lease, brakes }: Ending,
+  run: () => Promise<UploadResult>,
 ): Promise<UploadResult | undefined> {
-  const { signal } = upload.context;
   try {
-    return await runUpload(upload);
+    return await run();
   } catch (error) {
     lease.assertHeld();
     const failure = classify(signal.aborted ? signal.reason : error);

@@ -6,7 +6,7 @@ import { Ledger, type Receipt } from './batch/ledger.ts';
 import { type BatchState, Overview } from './batch/overview.ts';
 import { Rates } from './batch/rates.ts';
 import { type Brake, Brakes } from './brakes.ts';
-import { type EnqueueOptions, Enqueuer, type WantedUpload } from './enqueue.ts';
+import { type EnqueueOptions, Enqueuer, type WantedJob } from './enqueue.ts';
 import type { JobData } from './job-data.ts';
 import { type JobDetails, toState } from './job-view.ts';
 import { JobViews } from './job-views.ts';
@@ -62,17 +62,18 @@ export class UploadQueues {
   }
 
   /** Enqueues what is not queued, running or done already. One view for each upload, in order. */
-  enqueue(uploads: readonly WantedUpload[], options: EnqueueOptions = {}): Promise<JobDetails[]> {
+  enqueue(uploads: readonly WantedJob[], options: EnqueueOptions = {}): Promise<JobDetails[]> {
     return this.#enqueuer.enqueue(uploads, options);
   }
 
   /** The jobs that stand for uploads already, in order; undefined for what would be added. */
   async standing(
-    uploads: readonly WantedUpload[],
+    uploads: readonly WantedJob[],
     { again }: EnqueueOptions = {},
   ): Promise<(JobDetails | undefined)[]> {
     const keys = uploads.map(({ request }) => sameUploadKey(request));
-    return this.#enqueuer.standing(await findHolders(this.#redis, keys), { again });
+    const holders = await findHolders(this.#redis, keys);
+    return this.#enqueuer.standing(holders, (i) => again || uploads[i]?.again);
   }
 
   find(id: string): Promise<JobDetails | undefined> {
@@ -220,7 +221,7 @@ export class UploadQueues {
     const data = job.data as JobData;
     const key = sameUploadKey(data.request);
     const [seen] = await findHolders(this.#redis, [key]);
-    const [standing] = await this.#enqueuer.standing([seen], { again: false });
+    const [standing] = await this.#enqueuer.standing([seen], () => false);
     if (seen && seen.id !== id && standing) {
       throw new FerryError('USAGE', `job ${seen.id} took the place of ${id}`, {
         hint: 'The same upload was enqueued again after this one had failed.',
@@ -246,10 +247,11 @@ export class UploadQueues {
     await job.retry('failed', { resetAttemptsMade: true, resetAttemptsStarted: true });
   }
 
-  /** Whether a job that failed was told to leave its item where it is. */
+  /** Whether a job that failed was told to leave what it had begun where it is. */
   async #keepsItem(id: string): Promise<boolean> {
     const job = await this.#queues.findJob(id);
-    return (job?.data as JobData | undefined)?.checkpoint?.item != null;
+    const checkpoint = (job?.data as JobData | undefined)?.checkpoint;
+    return checkpoint?.item != null || checkpoint?.download != null;
   }
 
   /**

@@ -69,13 +69,15 @@ async function moveAside(upload: Upload, href: string): Promise<void> {
 }
 
 async function rename(
-  { deps, context }: Upload,
+  upload: Upload,
   entityHref: string,
   name: string,
   description?: string,
 ): Promise<void> {
+  const { deps, context } = upload;
   const entity = await deps.vcd.getEntity(entityHref, context);
-  await deps.vcd.edit(entity, { name, description: description ?? entity.description }, context);
+  const to = { name, description: description ?? entity.description };
+  await untilTaskEnds(upload, await deps.vcd.edit(entity, to, context));
 }
 
 /** Removes the item that was replaced. Ours is in its place: what fails now is a warning. */

@@ -1,7 +1,8 @@
 import type { Redis } from 'ioredis';
 import { FerryError } from '../errors.ts';
 import { compareAndSet } from './compare-and-set.ts';
-import type { JobData, UploadRequest } from './job-data.ts';
+import type { JobData } from './job-data.ts';
+import type { JobRequest } from './job-request.ts';
 import { RESERVED_KEY } from './names.ts';
 import type { QueueSet } from './queue-set.ts';
 
@@ -28,7 +29,9 @@ export class Reservations {
     jobId: string,
   ): Promise<string> {
     const isBegun = checkpoint.item !== null;
-    const field = JSON.stringify([catalogUrn, request.name]);
+    // Two items may be called alike on a disk.
+    const isDownload = request.operation === 'download';
+    const field = JSON.stringify(isDownload ? [catalogUrn] : [catalogUrn, request.name]);
     for (;;) {
       const holder = (await this.#redis.hget(RESERVED_KEY, field)) ?? '';
       if (holder === jobId) return field;
@@ -59,9 +62,13 @@ export class Reservations {
     return state !== 'completed' && state !== 'failed' && state !== 'unknown';
   }
 
+  async hasFailed(jobId: string): Promise<boolean> {
+    return (await (await this.#queues.findJob(jobId))?.getState()) === 'failed';
+  }
+
   async #assertOver(
     holder: string,
-    { ifExists, name }: UploadRequest,
+    { ifExists, name, operation }: JobRequest,
     isBegun: boolean,
   ): Promise<void> {
     const job = await this.#queues.findJob(holder);
@@ -74,11 +81,17 @@ export class Reservations {
     const ending = verdict !== null;
     // Who has an item there already waits, and keeps it.
     if (ifExists === 'fail' && !ending && !isBegun) {
-      throw new FerryError('NAME_TAKEN', `job ${holder} is uploading an item ${name} there`, {
-        facts,
-      });
+      throw new FerryError(
+        'NAME_TAKEN',
+        operation === 'upload'
+          ? `job ${holder} is uploading an item ${name} there`
+          : `job ${holder} is making the same`,
+        {
+          facts,
+        },
+      );
     }
-    throw new FerryError('NAME_RESERVED', `job ${holder} is working on an item ${name} there`, {
+    throw new FerryError('NAME_RESERVED', `job ${holder} is working on ${name} there`, {
       facts,
     });
   }

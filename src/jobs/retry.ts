@@ -50,6 +50,9 @@ const LONG_WAITS: ReadonlySet<string> = new Set([
   'IMPORT_FAILED',
   'SOURCE_UNREACHABLE',
   'WINDOW_CLOSED',
+  'DESTINATION_FULL',
+  'DESTINATION_UNREACHABLE',
+  'SOURCE_PENDING',
 ]);
 
 /**

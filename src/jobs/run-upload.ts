@@ -6,10 +6,13 @@ import { isAddress } from '../source/open-source.ts';
 import { orAborted } from '../vcd/api.ts';
 import { endedByItself } from '../vcd/entity.ts';
 import type { Receipt } from './batch/ledger.ts';
-import { assertWithinBudget, MAX_RESTARTS } from './budget.ts';
 import { hasAnother } from './claim-item.ts';
 import { cleanUp } from './clean-up.ts';
 import { neededContentKey } from './content-key.ts';
+import { isCopy } from './copy/copy.ts';
+import { copyItem } from './copy/copy-item.ts';
+import { assertDeployable, powerOn } from './deploy.ts';
+import { startAnew } from './start-anew.ts';
 import { uploadByPull } from './upload-by-pull.ts';
 import type { OpenUpload, Upload, UploadResult } from './upload-deps.ts';
 import { uploadMedia } from './upload-media.ts';
@@ -31,6 +34,7 @@ function isToBeMadeAnew({ deps }: Upload, failure: FerryError): boolean {
  */
 export async function runUpload(begun: Upload): Promise<UploadResult> {
   const { deps, request } = begun;
+  if (isCopy(begun)) return untilDone(begun, () => copyItem(begun));
   if (request.pull) return untilDone(begun, () => uploadByPull(begun));
   const image = await openUnlessAborted(begun);
   try {
@@ -38,9 +42,11 @@ export async function runUpload(begun: Upload): Promise<UploadResult> {
     const known: OpenUpload = { ...begun, content: image.fingerprint, contentKey: undefined };
     const upload: OpenUpload = { ...known, contentKey: await neededContentKey(known, image) };
     for (const warning of image.warnings) deps.log.warn({ name: request.name }, warning);
+    if (request.deploy) assertDeployable(image, request.deploy);
     const result = await untilDone(upload, () =>
       image.kind === 'ovf' ? uploadPackage(upload, image) : uploadMedia(upload, image),
     );
+    if (request.deploy?.powerOn) await powerOn(upload, result.entity);
     return { ...result, files: receivedFiles(image, request) };
   } finally {
     await image.close();
@@ -93,7 +99,10 @@ async function untilDone(
 
 /** Opening may take seconds; who is stopped meanwhile does not wait for it. */
 async function openUnlessAborted({ deps, request, context }: Upload): Promise<OpenImage> {
-  const opening = deps.openImage(request, { verify: request.verify });
+  const opening = deps.openImage(
+    { kind: request.kind ?? 'ovf', path: request.path },
+    { verify: request.verify, contents: request.deploy !== null },
+  );
   try {
     return await orAborted(opening, context.signal);
   } catch (error) {
@@ -112,29 +121,6 @@ async function unlessUnmounted(error: unknown, path: string): Promise<FerryError
     `${failure.message}, nor does anything else in its folder`,
     { cause: failure },
   );
-}
-
-/** Removes what the server has given up, so that the item can be made anew. */
-async function startAnew(upload: Upload, cause: FerryError): Promise<void> {
-  const { deps, request } = upload;
-  deps.log.warn({ name: request.name }, `${cause.message}; it is made anew`);
-  const isQuota = cause.code === 'QUOTA_EXCEEDED';
-  if (request.pull && !isQuota) await countPull(upload, cause);
-  // A quota is raised by a person, who thereby decides that it be sent again.
-  if (!request.pull && !isQuota) {
-    deps.meter.restart();
-    const restarts = deps.checkpoint.current.restarts + 1;
-    await deps.checkpoint.save({ restarts, bytesLost: deps.meter.lost });
-    assertWithinBudget(upload);
-  }
-  await cleanUp(upload);
-}
-
-/** What the server can't fetch several times, it can't fetch. */
-async function countPull({ deps }: Upload, cause: FerryError): Promise<void> {
-  const restarts = deps.checkpoint.current.restarts + 1;
-  await deps.checkpoint.save({ restarts });
-  if (restarts > MAX_RESTARTS) throw new FerryError('IMPORT_REJECTED', cause.message, { cause });
 }
 
 /** The file that was meant: written to since then, it may be half of something else. */

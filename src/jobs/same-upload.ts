@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { compareAndSet } from './compare-and-set.ts';
-import type { UploadRequest } from './job-data.ts';
+import type { JobRequest } from './job-request.ts';
 import { SAME_UPLOAD_KEY } from './names.ts';
 
 /**
@@ -16,10 +16,18 @@ export interface Holder {
 }
 
 /** Same source in the same state, to the same place: the same upload. */
-export function sameUploadKey(request: UploadRequest): string {
-  const { source, identity, target, catalog, name } = request;
+export function sameUploadKey(request: JobRequest): string {
+  const { source, target, catalog, name } = request;
+  if (request.operation === 'download') {
+    return keyOf([request.operation, source, request.folder, request.format]);
+  }
+  const { identity } = request;
   const state = [identity.size, identity.mtimeMs, ...(identity.etag ? [identity.etag] : [])];
-  const parts = [source, ...state, target, catalog, name];
+  const deployed = request.deploy ? ['deploy'] : [];
+  return keyOf([source, ...state, target, catalog, name, ...deployed]);
+}
+
+function keyOf(parts: readonly unknown[]): string {
   return createHash('sha256').update(JSON.stringify(parts)).digest('base64url');
 }
 

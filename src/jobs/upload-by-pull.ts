@@ -10,10 +10,14 @@ import type { OpenUpload, Upload, UploadResult } from './upload-deps.ts';
  * Lets the server fetch a package from an address by itself (`sourceHref`), and follows its task. The
  * item has a name of this job's own until it is ready, because the package's description takes the
  * place of ours, and of our mark in it.
+ *
+ * @param content names what is fetched: by default its address
  */
-export async function uploadByPull(begun: Upload): Promise<UploadResult> {
+export async function uploadByPull(
+  begun: Upload,
+  content = createHash('sha256').update(begun.request.path).digest('base64url'),
+): Promise<UploadResult> {
   const { deps, request, context } = begun;
-  const content = createHash('sha256').update(request.path).digest('base64url');
   const upload: OpenUpload = { ...begun, content, contentKey: undefined };
   const claim = await claimItem(upload, 0, (catalog, named) =>
     deps.vcd.createTemplate(

@@ -5,7 +5,8 @@ import type { CallContext } from '../vcd/api.ts';
 import type { VcdClient } from '../vcd/client.ts';
 import type { Receipt } from './batch/ledger.ts';
 import type { ChunkSizer } from './chunks.ts';
-import type { Checkpoint, UploadRequest } from './job-data.ts';
+import type { Checkpoint } from './job-data.ts';
+import type { DownloadRequest, UploadRequest } from './job-request.ts';
 import type { TransferWindow } from './limits/transfer-window.ts';
 import type { Owner } from './mark.ts';
 import type { Meter } from './meter.ts';
@@ -59,6 +60,19 @@ interface Reservation {
   isLiving(jobId: string): Promise<boolean>;
   /** Whether it goes on by itself. */
   isUnderWay(jobId: string): Promise<boolean>;
+  hasFailed(jobId: string): Promise<boolean>;
+}
+
+/** Keeps in mind which jobs read from an item that is enabled for download. */
+interface Offers {
+  /** This job reads from it, until it leaves. */
+  join(entityHref: string): Promise<void>;
+  /** We are about to enable it: so it is for us to disable it. */
+  enabling(entityHref: string): Promise<void>;
+  /** @returns whether it is to be disabled: we had enabled it, and no other job of ours reads from it */
+  leave(entityHref: string): Promise<boolean>;
+  /** It has been disabled. */
+  disabled(entityHref: string): Promise<void>;
 }
 
 /** Keeps apart the jobs that would fill the rest of one storage profile together. */
@@ -96,7 +110,18 @@ export interface UploadDeps {
     | 'listStorageProfiles'
     | 'cancelTask'
     | 'remove'
+    | 'enableDownload'
+    | 'disableDownload'
+    | 'openDownload'
+    | 'copyItem'
+    | 'addToCatalog'
+    | 'getVdc'
+    | 'instantiateOvf'
+    | 'powerOn'
+    | 'origin'
   >;
+  /** Another target, to be read from. @throws FerryError CREDENTIALS_MISSING, TARGET_UNKNOWN */
+  readonly source: (target: string) => Promise<UploadDeps['vcd']>;
   readonly openImage: (
     located: Pick<LocatedImage, 'kind' | 'path'>,
     options: PackageOptions,
@@ -106,6 +131,7 @@ export interface UploadDeps {
   readonly line: LinePlace;
   readonly reservation: Reservation;
   readonly storage: StorageShare;
+  readonly offers: Offers;
   readonly chunks: ChunkSizer;
   readonly throttle: Throttle;
   readonly window: TransferWindow;
@@ -137,16 +163,19 @@ export interface UploadSettings {
   readonly importLongestMs: number;
 }
 
-/** One upload under way. */
-export interface Upload {
+/** One job under way. */
+export interface Work<Request> {
   readonly deps: UploadDeps;
-  readonly request: UploadRequest;
+  readonly request: Request;
   /** Marks what this job created. */
   readonly owner: Owner;
   /** Aborted when this process is to stop. */
   readonly shutdown: AbortSignal;
   readonly context: CallContext;
 }
+
+export type Upload = Work<UploadRequest>;
+export type Download = Work<DownloadRequest>;
 
 /** An upload whose image is open. */
 export interface OpenUpload extends Upload {
@@ -165,4 +194,8 @@ export interface UploadResult {
   readonly warnings: readonly string[];
   /** What it is made of; of what the server fetched or had already, nothing is known. */
   readonly files?: Receipt['files'];
+  /** What a download has made. */
+  readonly path?: string;
+  /** Where only the server knew. */
+  readonly kind?: 'ovf' | 'media';
 }

@@ -21,8 +21,12 @@ export async function uploadMedia(
         ...named,
         size: file.size,
         imageType: isIso ? 'iso' : undefined,
-        // The same key again would give the old item back.
-        operationKey: `${owner.installation}-${owner.jobId}-${deps.checkpoint.current.generation}`,
+        // The same key again would give the old item back. Servers of old do not know it.
+        ...(catalog.addItemHref === undefined
+          ? {
+              operationKey: `${owner.installation}-${owner.jobId}-${deps.checkpoint.current.generation}`,
+            }
+          : {}),
       },
       context,
     ),

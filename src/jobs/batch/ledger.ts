@@ -1,11 +1,13 @@
 import type { Redis } from 'ioredis';
 import { z } from 'zod';
 import { batchKeys, LEDGER_KEY, MEMBERSHIPS_KEY } from '../names.ts';
+import { ReceiptFilesSchema } from '../receipt-files.ts';
 
 const ReceiptSchema = z.object({
   v: z.literal(1),
   id: z.string(),
-  kind: z.enum(['ovf', 'media']),
+  operation: z.enum(['upload', 'download']).default('upload'),
+  kind: z.enum(['ovf', 'media']).nullable(),
   source: z.string(),
   target: z.string(),
   catalog: z.string(),
@@ -16,19 +18,7 @@ const ReceiptSchema = z.object({
   task: z.string().nullable(),
   /** What this upload's requests were called, a name for each run, newest last. */
   requestIds: z.array(z.string()).readonly(),
-  files: z
-    .array(
-      z.object({
-        name: z.string(),
-        /** Bytes. */
-        size: z.number(),
-        /** `sha256:…`; null where none is known. */
-        digest: z.string().nullable(),
-        /** Whether the bytes were hashed on their way, rather than only the manifest believed. */
-        verified: z.boolean(),
-      }),
-    )
-    .readonly(),
+  files: ReceiptFilesSchema,
   bytes: z.number(),
   bytesSent: z.number(),
   bytesResent: z.number(),
@@ -40,6 +30,8 @@ const ReceiptSchema = z.object({
   deadline: z.number().nullable().default(null),
   /** ISO 8601. */
   removedAt: z.string().nullable(),
+  /** What a download has made. */
+  path: z.string().nullable().default(null),
   warnings: z.array(z.string()).readonly(),
 });
 /** What is known for good of an upload that succeeded. */

@@ -1,8 +1,10 @@
 import { asked } from '../redis/asked.ts';
 import type { CallContext } from '../vcd/api.ts';
 import { ChunkSizer } from './chunks.ts';
+import { vdcView } from './deploy.ts';
 import type { Checkpoint } from './job-data.ts';
 import type { JobRecord } from './job-record.ts';
+import type { JobRequest } from './job-request.ts';
 import { transferWindow } from './limits/transfer-window.ts';
 import type { Meter } from './meter.ts';
 import {
@@ -12,10 +14,10 @@ import {
   type TargetAccess,
 } from './processor-world.ts';
 import { Patience } from './retry.ts';
-import type { Log, Upload } from './upload-deps.ts';
+import type { Log, Work } from './upload-deps.ts';
 
 /** What belongs to one run alone. */
-interface UploadParts {
+interface WorkParts {
   readonly record: JobRecord;
   readonly meter: Meter;
   readonly access: TargetAccess;
@@ -23,20 +25,23 @@ interface UploadParts {
   readonly onCall: CallContext['onCall'];
 }
 
-/** Makes the upload that a run is to do of what all runs share and of what is its own. */
-export function uploadOf(
+/** Makes what a run is to do of what all runs share and of what is its own. */
+export function workOf(
   world: ProcessorWorld,
   run: Run,
-  { record, meter, access, log, onCall }: UploadParts,
-): Upload {
+  { record, meter, access, log, onCall }: WorkParts,
+): Work<JobRequest> {
   const { lease, shutdown, line } = run;
-  const { settings, installation, brakes, reservations, storage } = world;
+  const { settings, installation, brakes, reservations, storage, offers } = world;
   const { request } = record.data;
   const jobId = record.id;
+  const deploy = request.operation === 'upload' ? request.deploy : null;
   let isTrial = true;
   /** The target lets us work: whatever kept its jobs back is over. */
   const works = (patch: Partial<Checkpoint>): void => {
-    if (!isTrial || !(patch.item || patch.progressedAt)) return;
+    // What a copy reads from is another target.
+    const isOffered = request.operation === 'download' && patch.offer;
+    if (!isTrial || !(patch.item || isOffered || patch.progressedAt)) return;
     isTrial = false;
     void brakes.liftFault(request.target).catch(() => undefined);
   };
@@ -50,7 +55,8 @@ export function uploadOf(
       onCall,
     },
     deps: {
-      vcd: access.vcd,
+      vcd: deploy ? vdcView(access.vcd, deploy) : access.vcd,
+      source: async (target) => (await world.access(target)).vcd,
       openImage: world.openImage,
       checkpoint: {
         get current() {
@@ -74,6 +80,7 @@ export function uploadOf(
         },
         isLiving: (id) => asked(() => reservations.isLiving(id)),
         isUnderWay: (id) => asked(() => reservations.isUnderWay(id)),
+        hasFailed: (id) => asked(() => reservations.hasFailed(id)),
       },
       storage: {
         async claim(profile, needed) {
@@ -83,6 +90,12 @@ export function uploadOf(
           if (before !== null) await storage.release(before, jobId).catch(() => undefined);
           record.noteCheckpoint({ storage: share });
         },
+      },
+      offers: {
+        join: (entityHref) => asked(() => offers.join(entityHref, jobId)),
+        enabling: (entityHref) => asked(() => offers.enabling(entityHref)),
+        leave: (entityHref) => asked(() => offers.leave(entityHref, jobId)),
+        disabled: (entityHref) => asked(() => offers.disabled(entityHref)),
       },
       chunks: new ChunkSizer(settings.chunkBytes),
       throttle: world.throttle(request.target),
