@@ -7,6 +7,14 @@ const text = z.string().min(1);
 const orderSchema = z.strictObject({
   ...{ source: text, to: text },
   ...{ media: z.boolean().optional(), serverPull: z.boolean().optional() },
+  deploy: z
+    .strictObject({
+      vdc: text,
+      powerOn: z.boolean().optional(),
+      acceptEulas: z.boolean().optional(),
+      networks: z.record(z.string(), z.string()).optional(),
+    })
+    .optional(),
   ...{ name: z.string().optional(), description: z.string().optional() },
   storageProfile: z.string().optional(),
   leaseSeconds: z.number().int().optional(),
@@ -22,6 +30,28 @@ const orderSchema = z.strictObject({
   ...{ startAt: z.date().optional(), deadline: z.date().optional() },
   origin: z.string().optional(),
 });
+const downloadSchema = z.strictObject({
+  ...{ item: text, folder: text.optional() },
+  format: z.enum(['files', 'ova']).optional(),
+  batch: z.string().optional(),
+  ifExists: z.enum(['fail', 'skip', 'replace']).optional(),
+  keepFailed: z.boolean().optional(),
+  pool: z.string().optional(),
+  priority: z.number().int().optional(),
+  ...{ startAt: z.date().optional(), deadline: z.date().optional() },
+  expectedBytes: z.number().int().min(0).optional(),
+});
+const copySchema = z.strictObject({
+  ...{ item: text, to: text, name: z.string().optional(), description: z.string().optional() },
+  storageProfile: z.string().optional(),
+  ifExists: z.enum(['fail', 'skip', 'replace', 'update']).optional(),
+  ...{ after: text.optional(), pull: z.boolean().optional(), batch: z.string().optional() },
+  keepFailed: z.boolean().optional(),
+  pool: z.string().optional(),
+  priority: z.number().int().optional(),
+  ...{ startAt: z.date().optional(), deadline: z.date().optional() },
+  expectedBytes: z.number().int().min(0).optional(),
+});
 const optionsSchema = z.strictObject({
   priority: z.number().int().optional(),
   startAt: z.date().optional(),
@@ -30,14 +60,28 @@ const optionsSchema = z.strictObject({
 });
 
 /** @throws FerryError USAGE naming what is wrong */
-export function assertOrders(orders: unknown, options: unknown = {}): void {
-  const checked = z.array(orderSchema).safeParse(orders);
+export function assertOrders(orders: unknown, options?: unknown): void {
+  assertAs(orderSchema, orders, options);
+}
+
+/** @throws FerryError USAGE naming what is wrong */
+export function assertDownloads(orders: unknown, options?: unknown): void {
+  assertAs(downloadSchema, orders, options);
+}
+
+/** @throws FerryError USAGE naming what is wrong */
+export function assertCopies(orders: unknown, options?: unknown): void {
+  assertAs(copySchema, orders, options);
+}
+
+function assertAs(schema: z.ZodObject, orders: unknown, options: unknown = {}): void {
+  const checked = z.array(schema).safeParse(orders);
   const [fault] = (checked.error ?? optionsSchema.safeParse(options).error)?.issues ?? [];
   if (!fault) return;
   const [first, ...rest] = fault.path;
   const where = checked.error ? [`order ${Number(first ?? 0) + 1}`, ...rest] : fault.path;
   const isUnknown = fault.code === 'unrecognized_keys';
-  const known = Object.keys(checked.error ? orderSchema.shape : optionsSchema.shape);
+  const known = Object.keys(checked.error ? schema.shape : optionsSchema.shape);
   const what = isUnknown
     ? fault.keys.map((key) => `unknown key ${key}${suggestion(key, known)}`).join(', ')
     : fault.message;

@@ -2,8 +2,9 @@ import type { Config } from './config/load.ts';
 import { classify, FerryError } from './errors.ts';
 import { freeOf, holderAmong, visibleProfiles } from './jobs/choose-storage.ts';
 import { addHrefOf } from './jobs/claim-item.ts';
-import type { JobError, UploadRequest } from './jobs/job-data.ts';
+import type { JobError } from './jobs/job-data.ts';
 import { toJobError } from './jobs/job-error.ts';
+import type { UploadRequest } from './jobs/job-request.ts';
 import type { JobDetails, JobState } from './jobs/job-view.ts';
 import { toUploads, type UploadOrder } from './orders.ts';
 import { bytesOf, openImage } from './ovf/image.ts';
@@ -104,7 +105,10 @@ async function plan(request: UploadRequest, targets: TargetLooks): Promise<Plan>
 async function lookInto(
   request: UploadRequest,
 ): Promise<{ bytes: number; warnings: readonly string[] }> {
-  const image = await openImage(request, { verify: request.verify });
+  const image = await openImage(
+    { kind: request.kind ?? 'ovf', path: request.path },
+    { verify: request.verify },
+  );
   await image.close();
   return { bytes: bytesOf(image), warnings: image.warnings };
 }
@@ -138,7 +142,7 @@ class TargetLooks {
     const catalog = await once(this.#catalogs, `${target}/${wanted}`, () =>
       vcd.getCatalog(wanted, this.#context),
     );
-    addHrefOf(catalog, kind);
+    addHrefOf(catalog, kind ?? 'ovf');
     if (ifExists === 'fail' && catalog.items.some((item) => item.name === name)) {
       throw new FerryError('NAME_TAKEN', `${wanted} has an item ${name} already`);
     }

@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import { classify, FerryError } from './errors.ts';
-import type { UploadRequest } from './jobs/job-data.ts';
+import type { UploadRequest } from './jobs/job-request.ts';
 import { defaultName, type LocatedImage, locateImage } from './ovf/image.ts';
 import { identityOfSource, isAddress } from './source/open-source.ts';
 

@@ -1,14 +1,24 @@
 import { basename } from 'node:path';
 import type { TargetConfig } from './config/load.ts';
-import { suggestion } from './config/suggest.ts';
 import { classify, FerryError } from './errors.ts';
 import type { WantedUpload } from './jobs/enqueue.ts';
-import type { UploadRequest } from './jobs/job-data.ts';
+import type { UploadRequest } from './jobs/job-request.ts';
 import { locateOrder } from './locate-order.ts';
+import { checkName, findTarget, type JobTerms, placeOf, termsOf, turnOf } from './order-parts.ts';
 import type { MetadataEntry } from './vcd/metadata.ts';
 
+/** How a package is deployed. */
+interface Deployment {
+  /** The virtual data centre. */
+  readonly vdc: string;
+  readonly powerOn?: boolean | undefined;
+  readonly acceptEulas?: boolean | undefined;
+  /** By the package's networks: the data centre's, that stand for them. */
+  readonly networks?: Readonly<Record<string, string>> | undefined;
+}
+
 /** One upload as a user asks for it. */
-export interface UploadOrder {
+export interface UploadOrder extends JobTerms {
   /**
    * An .ova, an .ovf, a folder holding one, an .iso; any file with `media`. A path, or the http(s)
    * address of a file on a server that serves it by ranges.
@@ -17,6 +27,8 @@ export interface UploadOrder {
   /** `TARGET` or `TARGET/CATALOG`. */
   readonly to: string;
   readonly media?: boolean | undefined;
+  /** Make a vApp of it, in a virtual data centre of the target that `to` names. */
+  readonly deploy?: Deployment | undefined;
   /** The server fetches the .ovf at the address `source`, and the files beside it, by itself. */
   readonly serverPull?: boolean | undefined;
   /** In the catalog; by default the file's name without its ending. */
@@ -30,19 +42,8 @@ export interface UploadOrder {
   readonly metadata?: Readonly<Record<string, string | number | boolean | Date>> | undefined;
   /** 'server': vCD checks every digest, too. */
   readonly verify?: 'full' | 'off' | 'server' | undefined;
-  readonly batch?: string | undefined;
   /** What to do when the catalog has an item of that name. */
   readonly ifExists?: 'fail' | 'skip' | 'replace' | undefined;
-  /** Leave on the server what failed for good, so that `retry` goes on with it. */
-  readonly keepFailed?: boolean | undefined;
-  /** Only workers of this pool can see the source. */
-  readonly pool?: string | undefined;
-  /** 1 goes first; by default what is said for all orders. */
-  readonly priority?: number | undefined;
-  /** Not before; by default what is said for all orders. */
-  readonly startAt?: Date | undefined;
-  /** When it should have arrived. It is uploaded all the same; who asks is told that it is late. */
-  readonly deadline?: Date | undefined;
   /** Where it was written down, for messages: a manifest's line. */
   readonly origin?: string | undefined;
 }
@@ -115,28 +116,28 @@ function findClash(
 
 /** Sources that are looked at at once. */
 const AT_ONCE = 64;
-const LOWEST_PRIORITY = 2_000_000;
 
 async function toUpload(
   order: UploadOrder,
   targets: ReadonlyMap<string, TargetConfig>,
 ): Promise<WantedUpload> {
-  const { target, catalog } = placeOf(order.to, targets);
+  const { deploy } = order;
+  const { target, catalog } = deploy
+    ? { target: findTarget(order.to, targets).name, catalog: deploy.vdc }
+    : placeOf(order.to, targets);
   const located = await locateOrder(order);
   const { source } = located;
   assertFits(order, located.kind);
-  const { priority, startAt, pool } = order;
-  if (pool !== undefined) assertPoolName(pool);
-  if (priority !== undefined && !(priority >= 1 && priority <= LOWEST_PRIORITY)) {
-    throw new FerryError('USAGE', `a priority is a number from 1 to ${LOWEST_PRIORITY}`);
-  }
   const name = (order.name ?? located.defaultName).trim();
   checkName(name, source);
   const metadata = metadataOf(order);
   assertShort(order, metadata);
   const request: UploadRequest = {
+    operation: 'upload',
     kind: located.kind,
     source,
+    from: null,
+    deploy: deploy ? deploymentOf(deploy) : null,
     path: located.path,
     target,
     catalog,
@@ -148,33 +149,21 @@ async function toUpload(
     metadata,
     pull: order.serverPull ?? false,
     verify: order.verify ?? 'full',
-    batch: batchOf(order),
-    keepFailed: order.keepFailed ?? false,
-    pool: order.pool ?? null,
     identity: located.identity,
     expectedBytes: located.expectedBytes,
-    deadline: order.deadline?.getTime() ?? null,
+    ...termsOf(order),
   };
-  return { request, priority, startAt };
+  return { request, ...turnOf(order) };
 }
 
-/** @throws FerryError USAGE */
-function batchOf({ batch }: UploadOrder): string | null {
-  if (batch === undefined) return null;
-  if (batch !== '' && batch.length <= 128 && !/\p{Cc}/u.test(batch)) return batch;
-  throw new FerryError(
-    'USAGE',
-    'a batch has a name of 1 to 128 characters, none of them a control character',
-  );
-}
-
-/** @throws FerryError USAGE */
-export function assertPoolName(pool: string): void {
-  if (/^[A-Za-z0-9][A-Za-z0-9_-]*$/.test(pool)) return;
-  throw new FerryError(
-    'USAGE',
-    `"${pool}" is no name of a pool: expected letters, digits, _ and -`,
-  );
+function deploymentOf({
+  vdc,
+  powerOn,
+  acceptEulas,
+  networks = {},
+}: Deployment): UploadRequest['deploy'] {
+  const mapped = Object.entries(networks).map(([source, target]) => ({ source, target }));
+  return { vdc, powerOn: powerOn ?? false, acceptEulas: acceptEulas ?? false, networks: mapped };
 }
 
 /** An xs:int. */
@@ -186,6 +175,8 @@ function assertFits(order: UploadOrder, kind: UploadRequest['kind']): void {
   const refuse = (what: string): never => {
     throw new FerryError('USAGE', `${basename(source)}: ${what}`);
   };
+  if (order.deploy && kind === 'media') refuse('only packages are deployed');
+  if (order.deploy && order.ifExists === 'replace') refuse('a vApp is not replaced');
   if (kind === 'media' && leaseSeconds !== undefined) refuse('media images have no lease');
   if (leaseSeconds !== undefined && !(leaseSeconds >= 0 && leaseSeconds <= LONGEST_LEASE_S)) {
     refuse(`a lease is at most ${LONGEST_LEASE_S} seconds, or never`);
@@ -232,57 +223,4 @@ function metadataOf({ metadata = {}, source }: UploadOrder): MetadataEntry[] {
     const type = typeof value as 'string' | 'number' | 'boolean';
     return { key, type, value: String(value) };
   });
-}
-
-/** `TARGET` or `TARGET/CATALOG`. */
-export function splitPlace(place: string): { target: string; catalog: string | undefined } {
-  const slash = place.indexOf('/');
-  if (slash < 0) return { target: place, catalog: undefined };
-  return { target: place.slice(0, slash), catalog: place.slice(slash + 1) };
-}
-
-/** @throws FerryError TARGET_UNKNOWN naming those there are */
-export function findTarget(name: string, targets: ReadonlyMap<string, TargetConfig>): TargetConfig {
-  const target = targets.get(name);
-  if (target) return target;
-  const known = [...targets.keys()].join(', ') || 'none';
-  const meant = suggestion(name, targets.keys());
-  throw new FerryError(
-    'TARGET_UNKNOWN',
-    `there is no target ${name}${meant}; configured are: ${known}`,
-  );
-}
-
-function placeOf(
-  to: string,
-  targets: ReadonlyMap<string, TargetConfig>,
-): { target: string; catalog: string } {
-  const { target: name, catalog: named } = splitPlace(to);
-  const target = findTarget(name, targets);
-  const catalog = named ?? target.catalog;
-  if (!catalog) {
-    throw new FerryError('USAGE', `which catalog of ${name}?`, {
-      hint: `Say --to ${name}/CATALOG, or give the target a default \`catalog\`.`,
-    });
-  }
-  return { target: name, catalog };
-}
-
-/** What vCD would refuse, said before anything is enqueued. */
-function checkName(name: string, source: string): void {
-  if (/\p{Cc}/u.test(name)) {
-    throw new FerryError(
-      'USAGE',
-      `${basename(source)}: a name in a catalog has no control characters`,
-      {
-        hint: 'Give another one with --name.',
-      },
-    );
-  }
-  if (name !== '' && name.length <= 128) return;
-  throw new FerryError(
-    'USAGE',
-    `${basename(source)}: a name in a catalog has 1 to 128 characters, "${name}" has ${name.length}`,
-    { hint: 'Give another one with --name.' },
-  );
 }

@@ -24,6 +24,7 @@ import { createLoginLock } from './jobs/login-lock.ts';
 import { INSTALLATION_KEY, queueOf, targetOfQueue } from './jobs/names.ts';
 import { Notices } from './jobs/notify/notices.ts';
 import { Watchman } from './jobs/notify/watchman.ts';
+import { ItemOffers } from './jobs/offers.ts';
 import type { ProcessorSettings } from './jobs/processor-world.ts';
 import { QueueSet } from './jobs/queue-set.ts';
 import { Reservations } from './jobs/reservations.ts';
@@ -32,7 +33,7 @@ import type { Log, Throttle } from './jobs/upload-deps.ts';
 import type { ListenAddress } from './observe/endpoints.ts';
 import { postSigned } from './observe/webhook.ts';
 import { openMetrics, openTracesOf, serveMetrics } from './observed-worker.ts';
-import { assertPoolName } from './orders.ts';
+import { assertPoolName } from './order-parts.ts';
 import { openImage } from './ovf/image.ts';
 import { assertSuitable, inspectRedis } from './redis/checks.ts';
 import { connectPatiently, connectPromptly, untilReady } from './redis/connect.ts';
@@ -153,6 +154,7 @@ async function startRunner(
     world: {
       access: (target) => targetsOpen.get(target),
       openImage,
+      offers: new ItemOffers(redis.prompt, reservations),
       throttle,
       onSent(bytes, { target, batch }) {
         seeker.sent(bytes);

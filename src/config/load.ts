@@ -15,6 +15,7 @@ import {
   resolveTarget,
   resolveTraces,
   substitute,
+  type Where,
 } from './resolve.ts';
 import {
   configSchema,
@@ -49,7 +50,10 @@ export interface Config {
   /** A `redis://` address; undefined for the embedded server. @throws FerryError CREDENTIALS_MISSING */
   redisUrl(): string | undefined;
   readonly dataDir: string;
+  /** The vCDs. */
   readonly targets: ReadonlyMap<string, TargetConfig>;
+  /** Content libraries, which are only listed. */
+  readonly libraries: ReadonlyMap<string, TargetConfig>;
   readonly worker: RawConfig['worker'];
   /** Where events are sent. */
   readonly hooks: ReadonlyMap<string, Hook>;
@@ -98,17 +102,8 @@ export function loadConfig(options: LoadOptions = {}): Config {
       return raw.redis === undefined ? undefined : substitute(raw.redis, 'redis', where);
     },
     dataDir: raw.dataDir === undefined ? defaultDataDir(env) : resolve(folder, raw.dataDir),
-    targets: new Map(
-      Object.entries(raw.targets).map(([name, target]) => [
-        name,
-        {
-          name,
-          catalog: target.catalog,
-          warnings: warningsOf(name, target),
-          resolve: () => resolveTarget(name, target, where),
-        },
-      ]),
-    ),
+    targets: targetsOf(raw, 'vcd', where),
+    libraries: targetsOf(raw, 'vss', where),
     worker: raw.worker,
     hooks: new Map(
       Object.entries(raw.notify).map(([name, hook]) => [
@@ -125,6 +120,25 @@ export function loadConfig(options: LoadOptions = {}): Config {
     limits: async () => (await import('./limits.ts')).limitsOf(raw),
     reload: () => loadConfig({ ...options, file }),
   };
+}
+
+function targetsOf(
+  { targets }: RawConfig,
+  type: RawTarget['type'],
+  where: Where,
+): ReadonlyMap<string, TargetConfig> {
+  const own = Object.entries(targets).filter(([, target]) => target.type === type);
+  return new Map(
+    own.map(([name, target]) => [
+      name,
+      {
+        name,
+        catalog: target.catalog,
+        warnings: warningsOf(name, target),
+        resolve: () => resolveTarget(name, target, where),
+      },
+    ]),
+  );
 }
 
 function warningsOf(name: string, { url, insecure }: RawTarget): string[] {

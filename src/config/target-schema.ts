@@ -12,8 +12,16 @@ const SECRETS = [
 
 export const targetSchema = z
   .strictObject({
+    type: z
+      .enum(['vcd', 'vss'])
+      .default('vcd')
+      .describe('A vCD; or a VSS content library, which is only listed, by user and password.'),
     url: z.string().describe('`https://…`; `http://` is taken with a warning.'),
-    org: z.string().min(1).describe('The organisation; `System` for a provider.'),
+    org: z
+      .string()
+      .min(1)
+      .optional()
+      .describe('The organisation; `System` for a provider. **Required** of a vCD.'),
     user: z.string().optional().describe('Goes with a password.'),
     password: z
       .string()
@@ -82,7 +90,9 @@ export const targetSchema = z
       const message = 'goes with samlAssertionFile';
       context.addIssue({ code: 'custom', path: ['samlKeyFile'], message });
     }
-    const isProvider = value.org.toLowerCase() === 'system' || value.org.includes('${');
+    assertType(value, context);
+    const { org = '' } = value;
+    const isProvider = org.toLowerCase() === 'system' || org.includes('${');
     if (value.tenant !== undefined && !isProvider) {
       const message = 'only a provider, whose org is System, acts for a tenant';
       context.addIssue({ code: 'custom', path: ['tenant'], message });
@@ -99,3 +109,26 @@ export const targetSchema = z
       });
     }
   });
+
+/** What a content library knows of these. */
+const OF_LIBRARIES: ReadonlySet<string> = new Set([
+  ...['type', 'url', 'user', 'password', 'passwordFile'],
+  ...['ca', 'certificateSha256', 'insecure', 'proxy'],
+]);
+/** They have a value whether one is given or not. */
+const DEFAULTED: ReadonlySet<string> = new Set(['concurrency', 'imports', 'atWindowEnd']);
+
+function assertType(
+  value: { readonly type: 'vcd' | 'vss'; readonly org?: string | undefined },
+  context: z.RefinementCtx,
+): void {
+  if (value.type === 'vcd') {
+    if (value.org !== undefined) return;
+    context.addIssue({ code: 'custom', path: ['org'], message: 'is needed: which organisation?' });
+    return;
+  }
+  for (const [key, given] of Object.entries(value)) {
+    if (given === undefined || OF_LIBRARIES.has(key) || DEFAULTED.has(key)) continue;
+    context.addIssue({ code: 'custom', path: [key], message: 'is nothing that a vss target has' });
+  }
+}

@@ -171,7 +171,7 @@ export function runningTable(jobs: readonly RunningUpload[], act: Act): Template
 function runningRows(job: RunningUpload, act: Act): TemplateResult {
   const kept = job.bytesSent - job.bytesResent;
   return html`<tr>
-      <td class="wrap" title=${job.id}>${job.name} → ${placeOf(job)}</td>
+      <td class="wrap" title=${job.id}>${placeOf(job)}</td>
       <td>${job.stage}</td>
       <td>${bar(kept, job.bytesTotal, job.name)}</td>
       <td class="number">${percent(kept, job.bytesTotal)} of ${bytes(job.bytesTotal)}</td>
@@ -209,7 +209,7 @@ export function troubleTable(jobs: readonly JobDetails[], act: Act): TemplateRes
         jobs,
         ({ id }) => id,
         (job) => html`<tr>
-          <td class="wrap" title=${job.id}>${job.name} → ${placeOf(job)}</td>
+          <td class="wrap" title=${job.id}>${placeOf(job)}</td>
           <td class="wrap">
             ${job.error?.code}: ${job.error?.message}
             <p class="hint">${job.error?.hint}</p>
@@ -223,8 +223,10 @@ export function troubleTable(jobs: readonly JobDetails[], act: Act): TemplateRes
   </table>`;
 }
 
-function placeOf({ target, catalog, batch }: JobDetails): string {
-  return `${target}/${catalog}${batch === null ? '' : ` (${batch})`}`;
+function placeOf({ name, operation, target, catalog, destination, batch }: JobDetails): string {
+  const place = `${target}/${catalog}`;
+  const way = operation === 'download' ? `${place}/${name} → ${destination}` : `${name} → ${place}`;
+  return `${way}${batch === null ? '' : ` (${batch})`}`;
 }
 
 function bar(part: number, whole: number, label: string): TemplateResult {
