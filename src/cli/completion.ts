@@ -90,7 +90,7 @@ function describe(
 /** What an argument, or an option's value, may be. */
 function valuesOf(name: string, targets: readonly string[]): readonly string[] {
   if (name === 'shell') return SHELLS;
-  if (name === 'to' || name === 'target[/catalog]') return targets;
+  if (['to', 'then', 'target[/catalog]'].includes(name)) return targets;
   return name === 'target' ? targets.filter((target) => !target.includes('/')) : [];
 }
 

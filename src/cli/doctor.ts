@@ -1,6 +1,6 @@
 import { loadConfig } from '../config/load.ts';
 import { type Check, checkRedis, checkTarget } from '../doctor.ts';
-import { findTarget } from '../orders.ts';
+import { findTarget } from '../order-parts.ts';
 import { type GlobalOptions, paint, printJson, say } from './output.ts';
 import { interruption } from './signals.ts';
 

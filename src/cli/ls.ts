@@ -1,10 +1,12 @@
 import { loadConfig } from '../config/load.ts';
-import { findTarget, splitPlace } from '../orders.ts';
+import { FerryError } from '../errors.ts';
+import { findTarget, splitPlace } from '../order-parts.ts';
 import { createClient } from '../targets.ts';
 import type { CallContext } from '../vcd/api.ts';
 import type { CatalogEntry } from '../vcd/catalog.ts';
 import type { VcdClient } from '../vcd/client.ts';
 import type { ItemEntry } from '../vcd/listing.ts';
+import type { LibraryListOptions } from './ls-library.ts';
 import { bytes, type GlobalOptions, plainTable, printJson, say } from './output.ts';
 import { interruption } from './signals.ts';
 
@@ -14,9 +16,16 @@ interface ListedCatalog extends CatalogEntry {
 }
 
 /** Lists what a target's login sees: organisations and catalogs, or the items of one catalog. */
-export async function ls([place = '']: string[], options: GlobalOptions): Promise<number> {
+export async function ls([place = '']: string[], options: LibraryListOptions): Promise<number> {
   const config = loadConfig({ file: options.config, redis: options.redis });
   const { target, catalog } = splitPlace(place);
+  if (config.libraries.has(target)) {
+    const { lsLibrary } = await import('./ls-library.ts');
+    return lsLibrary(config, { name: target, id: catalog }, options);
+  }
+  if (options.filter || options.sort !== undefined) {
+    throw new FerryError('USAGE', '--filter and --sort are for content libraries (`type: vss`)');
+  }
   findTarget(target, config.targets);
   const interrupt = interruption();
   const vcd = await createClient(() => config, target);

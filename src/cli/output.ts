@@ -79,6 +79,19 @@ export function showJobs(jobs: readonly JobDetails[], options: GlobalOptions): v
   else for (const job of jobs) say(jobLine(job, options.color), options);
 }
 
+/** What goes where. */
+export function placeOf({
+  operation,
+  name,
+  target,
+  catalog,
+  destination,
+  result,
+}: JobView): string {
+  if (operation !== 'download') return `${name} → ${target}/${catalog}`;
+  return `${target}/${catalog}/${name} → ${result?.path ?? destination}`;
+}
+
 /** One line for a job that is not being watched. */
 function jobLine(job: JobDetails, color: boolean): string {
   const kept = job.bytesSent - job.bytesResent;
@@ -90,7 +103,7 @@ function jobLine(job: JobDetails, color: boolean): string {
     completed: paint('green', `completed, ${bytes(job.bytesTotal)}`, color),
     failed: paint('red', 'failed', color),
   };
-  const line = `${job.id}  ${job.name} → ${job.target}/${job.catalog}: ${words[job.state]}`;
+  const line = `${job.id}  ${placeOf(job)}: ${words[job.state]}`;
   return job.error === null ? line : `${line}\n    ${errorLines(job.error)}`;
 }
 

@@ -1,15 +1,9 @@
 import { Command, Option } from 'commander';
+import type { Action, Add, Examples, OnCall } from './command.ts';
+import { addHousekeeping } from './program-housekeeping.ts';
+import { addMoving } from './program-moving.ts';
 import { withSimulateOptions } from './simulate-options.ts';
-import { collect, wholeNumber, withUploadOptions } from './upload-options.ts';
-
-/** A command's work; what it returns is the exit status. */
-type Action = (args: string[], options: never) => Promise<number>;
-
-/** Told of each command that is called; its work is loaded only then. */
-export type OnCall = (command: Command, load: () => Promise<Action>) => Promise<void>;
-
-/** Shown below a command's options: what to type, and what for. */
-type Examples = Readonly<Record<string, string>>;
+import { collect, wholeNumber } from './upload-options.ts';
 
 /** Every command with its arguments, options and examples. Nothing is done here. */
 export function createProgram(onCall: OnCall, version = ''): Command {
@@ -33,14 +27,13 @@ export function createProgram(onCall: OnCall, version = ''): Command {
     command.addHelpText('after', () => examplesText(examples));
     EXAMPLES.set(command, examples);
   };
-  addUploading(program, add);
+  addMoving(program, add);
   addLooking(program, add);
   addDeciding(program, add);
   addTargets(program, add);
+  addHousekeeping(program, add);
   return program;
 }
-
-type Add = (command: Command, load: () => Promise<Action>, examples: Examples) => void;
 
 const EXAMPLES = new WeakMap<Command, Examples>();
 
@@ -61,47 +54,6 @@ function quiet(command: Command): Command {
 function examplesText(examples: Examples): string {
   const lines = Object.entries(examples).map(([line, what]) => `  # ${what}\n  ${line}`);
   return `\nExamples:\n${lines.join('\n')}`;
-}
-
-function addUploading(program: Command, add: Add): void {
-  add(
-    withUploadOptions(program.command('upload')).description(
-      'enqueue, show progress, and wait for the end',
-    ),
-    async () => (await import('./upload.ts')).upload,
-    {
-      'ovaferry upload ubuntu.ova --to lab': "into the target's default catalog",
-      'ovaferry upload tools.iso --to lab/images --if-exists skip':
-        'nothing to do if the same is there already',
-      'ovaferry upload /images --to lab --dry-run': 'what would happen, and what would fail',
-    },
-  );
-  add(
-    withUploadOptions(program.command('enqueue')).description('enqueue and return at once'),
-    async () => (await import('./enqueue.ts')).enqueue,
-    {
-      'ovaferry enqueue "/images/*.ova" --to lab --to prod --batch weekend':
-        'each to two targets, as one batch',
-      'ovaferry enqueue --manifest uploads.yaml --order smallest': 'what a file lists',
-      'ovaferry enqueue big.ova --to lab --start-at 2026-11-30T22:00 --deadline 2026-12-01T06:00':
-        'tonight; status says whether it will be done in time',
-      'ovaferry enqueue https://images.example.com/ubuntu.ova --to lab':
-        'read by ranges from a web server',
-    },
-  );
-  add(
-    program
-      .command('worker')
-      .description('take jobs until stopped')
-      .option('--pool <name>', 'also take jobs of this pool; may be said several times', collect)
-      .option('--listen <address>', 'serve /metrics, /healthz and /readyz, like 127.0.0.1:9464'),
-    async () => (await import('./worker.ts')).worker,
-    {
-      'ovaferry worker': 'as many as you like, on as many machines as you like',
-      'ovaferry worker --pool nas1 --listen 127.0.0.1:9464':
-        'also what only this machine can read; with metrics',
-    },
-  );
 }
 
 function addLooking(program: Command, add: Add): void {
@@ -220,11 +172,19 @@ function addTargets(program: Command, add: Add): void {
     program
       .command('ls')
       .description('list organisations and catalogs, or the items of one catalog')
-      .argument('<target[/catalog]>', 'where to look'),
+      .argument('<target[/catalog]>', 'where to look; of a content library an id')
+      .option(
+        '--filter <field,operator,value>',
+        'of a content library; may be said several times',
+        collect,
+      )
+      .option('--sort <field,order>', 'of a content library: asc or desc'),
     async () => (await import('./ls.ts')).ls,
     {
       'ovaferry ls lab': 'its catalogs',
       'ovaferry ls lab/appliances --json': 'the items of one, for scripts',
+      "ovaferry ls vss --filter type,eq,ISO --filter 'name,like,ubuntu%' --sort name,desc":
+        'of a content library',
     },
   );
   add(

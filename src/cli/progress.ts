@@ -2,7 +2,7 @@ import cliTruncate from 'cli-truncate';
 import { createLogUpdate } from 'log-update';
 import type { JobDetails } from '../index.ts';
 import { MovingRate } from '../observe/moving-rate.ts';
-import { bytes, duration, errorLines, type GlobalOptions, paint } from './output.ts';
+import { bytes, duration, errorLines, type GlobalOptions, paint, placeOf } from './output.ts';
 
 /** Shows jobs while they change. */
 export interface ProgressDisplay {
@@ -115,10 +115,6 @@ function fileLines({ files }: JobDetails): string[] {
   return files.map(
     ({ name, size, sent }) => `    ${name}: ${percent(sent, size)} of ${bytes(size)}`,
   );
-}
-
-function placeOf({ name, target, catalog }: JobDetails): string {
-  return `${name} → ${target}/${catalog}`;
 }
 
 /** @param pad how wide the name's column is; 0 for no columns */

@@ -13,8 +13,10 @@ interface ReportOptions extends GlobalOptions {
 /** An upload for the files: what has arrived, or what became of it. Times in ISO 8601. */
 type Item = Pick<
   JobDetails,
-  'id' | 'state' | 'source' | 'target' | 'catalog' | 'name' | 'batch'
+  'id' | 'operation' | 'state' | 'source' | 'target' | 'catalog' | 'name' | 'batch'
 > & {
+  /** What a download has made. */
+  readonly path: string | null;
   readonly error: JobDetails['error'];
   readonly catalogItem: string | null;
   readonly entity: string | null;
@@ -53,10 +55,11 @@ export async function report(ids: string[], options: ReportOptions): Promise<num
 async function itemsOf(ferry: Ferry, jobs: readonly JobDetails[]): Promise<Item[]> {
   const receipts = await ferry.receipts(jobs.map(({ id }) => id));
   const items = jobs.map((job, i): Item => {
-    const { id, state, source, target, catalog, name, batch, error } = job;
+    const { id, operation, state, source, target, catalog, name, batch, error } = job;
     const receipt = state === 'completed' ? receipts[i] : undefined;
     return {
-      ...{ id, state, source, target, catalog, name, batch, error },
+      ...{ id, operation, state, source, target, catalog, name, batch, error },
+      path: job.result?.path ?? null,
       catalogItem: job.result?.catalogItem ?? null,
       entity: job.result?.entity ?? null,
       task: receipt?.task ?? null,
@@ -93,8 +96,9 @@ function csvOf(items: readonly Item[]): string {
 }
 
 function linesOf(item: Item): string[] {
-  const { id, state, name, target, catalog, source, error } = item;
-  const lines = [`${name} → ${target}/${catalog}: ${state}`, `    job ${id}, from ${source}`];
+  const { id, state, name, target, catalog, source, error, path } = item;
+  const place = item.operation === 'download' ? (path ?? 'here') : `${target}/${catalog}`;
+  const lines = [`${name} → ${place}: ${state}`, `    job ${id}, from ${source}`];
   if (error) lines.push(`    ${error.code}: ${error.message}`);
   if (item.catalogItem) lines.push(`    item ${item.catalogItem}`, `    entity ${item.entity}`);
   if (item.task) lines.push(`    task ${item.task}`);

@@ -35,10 +35,12 @@ export async function retry(ids: string[], options: RetryOptions): Promise<numbe
 }
 
 /** What of it need not be sent again. */
-function sayWhatSurvives({ name, bytesOnServer, bytesTotal }: JobDetails): void {
+function sayWhatSurvives({ name, operation, bytesOnServer, bytesTotal }: JobDetails): void {
+  const where = operation === 'download' ? 'here' : 'on the server';
+  const unless = operation === 'download' ? '' : ', unless it has ended the transfer meanwhile';
   const text =
     bytesOnServer > 0
-      ? `goes on: ${bytes(bytesOnServer)} of ${bytes(bytesTotal)} are on the server, unless it has ended the transfer meanwhile`
-      : 'starts anew: nothing of it is on the server';
+      ? `goes on: ${bytes(bytesOnServer)} of ${bytes(bytesTotal)} are ${where}${unless}`
+      : `starts anew: nothing of it is ${where}`;
   process.stderr.write(`${name} ${text}\n`);
 }

@@ -4,6 +4,8 @@ import { collect, wholeNumber } from './upload-options.ts';
 /** What `simulate` takes. */
 export function withSimulateOptions(command: Command): Command {
   return command
+    .option('--vss', 'a VSS content library instead of a vCD; heeds --port, --password, --faults')
+    .option('--items <n>', 'how many items that library has', wholeNumber, 1_000)
     .option('--port <n>', 'port; 0 takes any free one', wholeNumber, 0)
     .option('--host <address>', 'where it listens (default: 127.0.0.1)')
     .option('--public-url <url>', 'how clients call it, if not by that address')
@@ -29,6 +31,7 @@ export function withSimulateOptions(command: Command): Command {
     .option('--session-idle <time>', 'after which an idle session ends', '30m')
     .option('--session-lifetime <time>', 'after which any session ends', '24h')
     .option('--transfer-idle <time>', 'after which a transfer without bytes ends', '60m')
+    .option('--download-time <time>', 'from the wish to download something to its addresses', '0s')
     .option('--cancel-time <time>', 'from the wish to cancel a task to its end', '0s')
     .option('--link-delay <time>', "from the descriptor to the files' addresses", '0s')
     .option('--tls-cert <file>', 'serve https with this certificate')

@@ -10,6 +10,8 @@ import { type GlobalOptions, printJson } from './output.ts';
 import { interruption, untilAborted } from './signals.ts';
 
 interface SimulateOptions extends GlobalOptions {
+  readonly vss?: boolean;
+  readonly items: number;
   readonly port: number;
   readonly store: string;
   readonly release?: string;
@@ -30,6 +32,7 @@ interface SimulateOptions extends GlobalOptions {
   readonly rate?: string;
   readonly importTime: string;
   readonly linkDelay: string;
+  readonly downloadTime: string;
   readonly cancelTime: string;
   readonly host?: string;
   readonly publicUrl?: string;
@@ -39,6 +42,7 @@ interface SimulateOptions extends GlobalOptions {
 }
 
 export async function simulate(_args: string[], options: SimulateOptions): Promise<number> {
+  if (options.vss) return simulateLibrary(options);
   const interrupt = interruption();
   const { tlsCert, tlsKey, rate } = options;
   const bytesPerSecond = rate === undefined ? undefined : parseRate(rate);
@@ -63,6 +67,7 @@ export async function simulate(_args: string[], options: SimulateOptions): Promi
     sessionIdleMs: time('--session-idle', options.sessionIdle),
     sessionAbsoluteMs: time('--session-lifetime', options.sessionLifetime),
     transferIdleMs: time('--transfer-idle', options.transferIdle),
+    downloadTimeMs: time('--download-time', options.downloadTime),
     cancelTimeMs: time('--cancel-time', options.cancelTime),
     linkDelayMs: time('--link-delay', options.linkDelay),
     ...(bytesPerSecond === undefined ? {} : { rateBytesPerSecond: bytesPerSecond }),
@@ -100,6 +105,26 @@ function servedOf({ release, api }: SimulateOptions): Pick<SimulatorOptions, 're
     ...(release === undefined ? {} : { release }),
     ...(api === undefined ? {} : { api: versions(api) }),
   };
+}
+
+/** A VSS content library in place of a vCD. */
+async function simulateLibrary(options: SimulateOptions): Promise<number> {
+  const { startLibrary } = await import('../simulator/library/server.ts');
+  const rules = readFaults(options.faults);
+  const { port, password, items } = options;
+  const named = password === undefined ? {} : { password };
+  const interrupt = interruption();
+  const library = await startLibrary({ port, items, ...named });
+  try {
+    for (const rule of rules) library.faults.add(rule);
+    const { url, user, password: needed } = library;
+    printJson({ url, user, password: needed, items });
+    await untilAborted(interrupt.signal);
+    return 0;
+  } finally {
+    interrupt.close();
+    await library.close();
+  }
 }
 
 function limitsOf(options: SimulateOptions): SimulatorOptions {

@@ -9,27 +9,33 @@ import type { Listed } from './manifest-file.ts';
 import type { GlobalOptions } from './output.ts';
 import { parseLease, parseMetadata, parseTime } from './values.ts';
 
+/** What every command that enqueues takes. */
+export interface WaitingOptions extends GlobalOptions {
+  readonly batch?: string;
+  readonly pool?: string;
+  readonly priority?: number;
+  readonly deadline?: string;
+  readonly keepFailed?: boolean;
+  readonly startAt?: string;
+  readonly again?: boolean;
+  readonly detach?: boolean;
+}
+
 /** Options of `upload` and `enqueue`, as the command line gives them. */
-export interface UploadOptions extends GlobalOptions {
+export interface UploadOptions extends WaitingOptions {
+  readonly then?: string[];
+  readonly ifExists: 'fail' | 'skip' | 'replace';
   readonly to?: string[];
   readonly manifest?: string[];
   readonly name?: string;
   readonly description?: string;
   readonly media?: boolean;
-  readonly batch?: string;
-  readonly pool?: string;
-  readonly priority?: number;
   readonly order?: 'listed' | 'smallest' | 'largest';
-  readonly deadline?: string;
   readonly verify: 'full' | 'off' | 'server';
   readonly lease?: string;
   readonly metadata?: readonly string[];
   readonly serverPull?: string;
-  readonly ifExists: 'fail' | 'skip' | 'replace';
-  readonly keepFailed?: boolean;
   readonly storageProfile?: string;
-  readonly startAt?: string;
-  readonly again?: boolean;
   readonly dryRun?: boolean;
 }
 
@@ -152,13 +158,28 @@ async function expandListed(source: string): Promise<string[]> {
   }
 }
 
+/** What is said alike for all jobs of a command. @throws FerryError USAGE */
+export function commonOptionsOf(options: WaitingOptions): Pick<
+  UploadOrder,
+  'batch' | 'pool' | 'ifExists' | 'keepFailed' | 'deadline'
+> & {
+  readonly enqueueOptions: EnqueueOptions;
+} {
+  const { batch, pool, keepFailed, deadline } = options;
+  return {
+    ...{ batch, pool, keepFailed },
+    deadline: deadline === undefined ? undefined : named('--deadline', () => parseTime(deadline)),
+    enqueueOptions: enqueueOptionsOf(options),
+  };
+}
+
 /** @throws FerryError USAGE */
 export function enqueueOptionsOf({
   priority,
   startAt,
   again,
   order,
-}: UploadOptions): EnqueueOptions {
+}: WaitingOptions & Pick<UploadOptions, 'order'>): EnqueueOptions {
   if (priority !== undefined && (priority < 1 || priority > 2_000_000)) {
     throw new FerryError('USAGE', '--priority is a number from 1 to 2000000');
   }

@@ -7,7 +7,7 @@ import {
   openFerry,
   type TargetState,
 } from '../index.ts';
-import { findTarget } from '../orders.ts';
+import { findTarget } from '../order-parts.ts';
 import { batchLines } from './batch.ts';
 import {
   brakeLine,
