@@ -6,7 +6,7 @@
 const rooms = (...names) => `^src/(${names.join('|')})/`;
 const EVERYTHING = '^src/';
 const ROOTS =
-  '^src/(cli/|(worker|index|redis-of|job-changes|check-orders|orders|locate-order|targets|doctor|dry-run|observed-worker)\\.ts$)';
+  '^src/(cli/|(worker|index|ferry|copy-orders|download-orders|housekeeping|libraries|redis-of|job-changes|check-orders|order-parts|orders|locate-order|targets|doctor|dry-run|observed-worker)\\.ts$)';
 const npm = (...names) => `node_modules/(${names.join('|')})/`;
 
 module.exports = {
@@ -65,10 +65,17 @@ module.exports = {
       to: { path: EVERYTHING, pathNot: '^src/(errors\\.ts|xml\\.ts|vcd/)' },
     },
     {
+      name: 'vss-knows-only-its-service',
+      severity: 'error',
+      comment: 'It shares the way to open sockets with vCD, and nothing of what is said over them.',
+      from: { path: rooms('vss') },
+      to: { path: EVERYTHING, pathNot: '^src/(errors\\.ts|vss/|vcd/http)' },
+    },
+    {
       name: 'vcd-opens-sockets-in-http-only',
       severity: 'error',
       comment: 'Trust, proxies and timeouts are decided in one place.',
-      from: { path: rooms('vcd'), pathNot: '^src/vcd/http\\.ts$' },
+      from: { path: rooms('vcd'), pathNot: '^src/vcd/http' },
       to: { path: `(${npm('got', 'hpagent')}|^(node:)?(net|tls|http|https|http2)$)` },
     },
     {
@@ -90,7 +97,17 @@ module.exports = {
       severity: 'error',
       comment: 'Configuration, environment and log are handed in by the composition roots.',
       from: { path: rooms('jobs') },
-      to: { path: EVERYTHING, pathNot: '^src/(errors\\.ts|(jobs|ovf|source|vcd|redis)/)' },
+      to: {
+        path: EVERYTHING,
+        pathNot: '^src/(errors\\.ts|(jobs|ovf|source|destination|vcd|redis)/)',
+      },
+    },
+    {
+      name: 'destination-knows-only-files',
+      severity: 'error',
+      comment: "What is written to a disk, and when it gets its name, is the story's to say.",
+      from: { path: rooms('destination') },
+      to: { path: EVERYTHING, pathNot: '^src/(errors\\.ts|source/|destination/)' },
     },
     {
       name: 'redis-knows-only-redis',

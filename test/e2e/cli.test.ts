@@ -81,6 +81,8 @@ const JOB_KEYS = [
   'finishedAt',
   'pool',
   'deadline',
+  'operation',
+  'destination',
 ];
 
 describe('upload', () => {

@@ -48,7 +48,7 @@ async function withInstalled(use: (place: Installed) => Promise<void>): Promise<
   await withFolder((folder) =>
     withRedis(folder, async (redis: TestRedis) => {
       const packed = await install(folder);
-      const simulator = await startSimulator({});
+      const simulator = await startSimulator({ store: join(folder, 'store') });
       await configure(folder, { url: simulator.url, redis: redis.url });
       await mkdir(join(folder, 'images'));
       await writeOva(join(folder, 'images', 'ubuntu.ova'), packageOf([300_000], 'ubuntu'));
@@ -193,12 +193,17 @@ describe('the packed package', () => {
   });
 
   test('the examples of docs/library.md do what they say', async () => {
-    const [first = '', second = '', third = '', ...more] = await blocksOf('docs/library.md', 'js');
+    const blocks = await blocksOf('docs/library.md', 'js');
+    const [first = '', second = '', moving = '', third = '', ...more] = blocks;
     expect(more).toEqual([]);
     expect(await runBlock(first, 'first.mjs')).toMatch(/completed https?:\/\/\S+\n$/);
     const said = await runBlock(second, 'second.mjs');
     expect(said.match(/has arrived/g)).toHaveLength(2);
     expect(said).toMatch(/^2 0 \d+ null$/m);
+    const moved = await runBlock(moving, 'moving.mjs');
+    expect(moved).toMatch(/^download ubuntu completed$/m);
+    expect(moved).toMatch(/^upload ubuntu-copy completed$/m);
+    expect(moved).toMatch(/backup\/ubuntu\.ova\n$/);
     const wrong = await runBlock(third, 'third.mjs');
     expect(wrong).toMatch(/^TARGET_UNKNOWN permanent there is no target nowhere/);
     expect(wrong).toMatch(/^0 are tried again\nlab .* is well \[\]$/m);

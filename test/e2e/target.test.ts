@@ -188,6 +188,7 @@ describe('ls', () => {
       const catalogs = await json<Record<string, unknown>[]>(['ls', 'lab'], folder);
       expect(catalogs.map(({ org, name }) => `${org}/${name}`)).toEqual([
         'acme/appliances',
+        'acme/archive',
         'acme/published',
         'acme/subscribed',
       ]);

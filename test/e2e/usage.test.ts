@@ -70,10 +70,10 @@ describe('help', () => {
       for (const example of examples) {
         expect(stdout).toContain(example);
         const [, line = ''] = /ovaferry ([^>)]+)/.exec(example) ?? [];
-        const words = line
-          .trim()
-          .split(/\s+/)
-          .map((word) => word.replaceAll('"', ''));
+        // As a shell reads them.
+        const words = [...line.matchAll(/(?:[^\s"']|"[^"]*"|'[^']*')+/g)].map(([word]) =>
+          word.replaceAll(/["']/g, ''),
+        );
         let called = '';
         const parser = createProgram(async (one) => {
           called = one.name();

@@ -1,13 +1,22 @@
 import { FerryError } from '../../src/errors.ts';
 import { ChunkSizer } from '../../src/jobs/chunks.ts';
 import { cleanUp, type ReadyItem } from '../../src/jobs/clean-up.ts';
-import { type Checkpoint, NO_CHECKPOINT, type UploadRequest } from '../../src/jobs/job-data.ts';
+import { vdcView } from '../../src/jobs/deploy.ts';
+import { cleanUpDownload, downloadItem } from '../../src/jobs/download/download-item.ts';
+import { type Checkpoint, NO_CHECKPOINT } from '../../src/jobs/job-data.ts';
+import type { DownloadRequest, UploadRequest } from '../../src/jobs/job-request.ts';
 import { createThrottle } from '../../src/jobs/limits/throttle.ts';
 import { type TransferWindow, transferWindow } from '../../src/jobs/limits/transfer-window.ts';
 import { Meter } from '../../src/jobs/meter.ts';
 import { Patience } from '../../src/jobs/retry.ts';
 import { runUpload } from '../../src/jobs/run-upload.ts';
-import type { Upload, UploadResult, UploadSettings } from '../../src/jobs/upload-deps.ts';
+import type {
+  Download,
+  Upload,
+  UploadDeps,
+  UploadResult,
+  UploadSettings,
+} from '../../src/jobs/upload-deps.ts';
 import { type LocatedImage, locateImage, openImage } from '../../src/ovf/image.ts';
 import { type Simulator, startSimulator } from '../../src/simulator/server.ts';
 import type { SimulatorOptions } from '../../src/simulator/world.ts';
@@ -20,6 +29,8 @@ export interface UploadWorld {
   readonly vcd: VcdClient;
   /** Runs one upload; called again with the same checkpoint it is what a second worker does. */
   upload(source: string, options?: UploadOptions): Promise<UploadResult>;
+  /** As `upload`, of an item of the catalog appliances, to a folder. */
+  download(name: string, folder: string, options?: DownloadOptions): Promise<UploadResult>;
   /** What `upload` remembered last. */
   readonly remembered: { current: Checkpoint };
   /** Errors that were waited for, in order. */
@@ -27,19 +38,27 @@ export interface UploadWorld {
   readonly meter: { current: Meter };
   /** What became of the last upload's traces. */
   cleanUp(): Promise<ReadyItem | undefined>;
+  cleanUpDownload(): Promise<void>;
 }
 
 /** `name` is the method's. */
 type AroundCall = (call: number, when: 'before' | 'after', name: string) => void;
 
-export interface UploadOptions
-  extends Partial<
-    Omit<UploadRequest, 'kind' | 'source' | 'path' | 'target' | 'batch' | 'identity'>
-  > {
+interface WorkParts {
+  readonly vcd: VcdClient;
+  readonly remembered: { current: Checkpoint };
+  readonly retried: FerryError[];
+  readonly meter: Meter;
+}
+
+/** What a test changes of how a job works. */
+interface WorkOptions {
   readonly jobId?: string;
+  /** What a copy is made of. */
+  readonly sourceVcd?: VcdClient;
   /** Jobs that are known besides. */
   readonly living?: readonly string[];
-  readonly media?: boolean;
+  readonly failed?: readonly string[];
   readonly chunkBytes?: number;
   readonly window?: TransferWindow;
   readonly filesInParallel?: number;
@@ -53,6 +72,14 @@ export interface UploadOptions
   /** Called before each write to the target, as the lease is. */
   readonly assertOwned?: () => void;
 }
+
+export interface UploadOptions
+  extends WorkOptions,
+    Partial<Omit<UploadRequest, 'kind' | 'source' | 'path' | 'target' | 'batch' | 'identity'>> {
+  readonly media?: boolean;
+}
+
+interface DownloadOptions extends WorkOptions, Partial<DownloadRequest> {}
 
 const QUIET = {
   debug: () => undefined,
@@ -72,6 +99,7 @@ export async function withUploads<T>(
   const meter = { current: new Meter({ files: [], bytesResent: 0, bytesLost: 0 }) };
   const retried: FerryError[] = [];
   let last: Upload | undefined;
+  let lastDownload: Download | undefined;
   try {
     return await use({
       simulator,
@@ -93,7 +121,20 @@ export async function withUploads<T>(
         });
         return runUpload(last);
       },
+      async download(name, folder, downloadOptions = {}) {
+        meter.current = new Meter({ files: [], bytesResent: 0, bytesLost: 0 });
+        lastDownload = newDownload(name, folder, downloadOptions, {
+          ...{ vcd, remembered, retried, meter: meter.current },
+        });
+        return downloadItem(lastDownload);
+      },
       cleanUp: () => cleanUp(last as Upload),
+      cleanUpDownload() {
+        const { context, ...rest } = lastDownload as Download;
+        // The run's own signal may be what ended it.
+        const signal = new AbortController().signal;
+        return cleanUpDownload({ ...rest, context: { ...context, signal } });
+      },
     });
   } finally {
     vcd.close();
@@ -116,23 +157,16 @@ export function clientOf(simulator: Simulator, options: Partial<VcdOptions> = {}
 async function newUpload(
   source: string,
   options: UploadOptions,
-  parts: {
-    vcd: VcdClient;
-    remembered: { current: Checkpoint };
-    retried: FerryError[];
-    meter: Meter;
-  },
+  parts: WorkParts,
 ): Promise<Upload> {
-  const { kind, path, identity, defaultName, expectedBytes } = options.pull
-    ? pulled(source)
-    : await locateImage(source, options.media);
+  const { kind, path, identity, defaultName, expectedBytes } =
+    options.pull || options.from ? pulled(source) : await locateImage(source, options.media);
   const { remembered, retried, vcd, meter } = parts;
-  const note = (patch: Partial<Checkpoint>): void => {
-    // As through Redis: what is remembered is a copy.
-    remembered.current = structuredClone({ ...remembered.current, ...patch });
-  };
   return {
     request: {
+      operation: 'upload',
+      from: options.from ?? null,
+      deploy: options.deploy ?? null,
       kind,
       source,
       path,
@@ -153,12 +187,46 @@ async function newUpload(
       expectedBytes,
       deadline: null,
     },
+    ...workOf(options, { remembered, retried, vcd, meter }),
+  };
+}
+
+function newDownload(
+  name: string,
+  folder: string,
+  options: DownloadOptions,
+  parts: WorkParts,
+): Download {
+  return {
+    request: {
+      ...{ operation: 'download', kind: null, target: 'lab', catalog: 'appliances', name, folder },
+      source: `lab/appliances/${name}`,
+      format: options.format ?? 'files',
+      ifExists: options.ifExists ?? 'fail',
+      keepFailed: options.keepFailed ?? false,
+      ...{ batch: null, pool: null, expectedBytes: 0, deadline: null },
+    },
+    ...workOf(options, parts),
+  };
+}
+
+/** What every job under way has, without a queue around it. */
+function workOf(
+  options: WorkOptions,
+  { remembered, retried, vcd, meter }: WorkParts,
+): Omit<Upload, 'request'> {
+  const note = (patch: Partial<Checkpoint>): void => {
+    // As through Redis: what is remembered is a copy.
+    remembered.current = structuredClone({ ...remembered.current, ...patch });
+  };
+  return {
     owner: { installation: 'abc123', jobId: options.jobId ?? 'lab-1' },
     shutdown: new AbortController().signal,
     context: { signal: options.signal ?? new AbortController().signal, requestId: 'test-1' },
     deps: {
-      vcd: options.around ? mortal(vcd, options.around) : vcd,
+      vcd: viewOf(options.around ? mortal(vcd, options.around) : vcd, options),
       openImage,
+      source: async () => options.sourceVcd ?? vcd,
       checkpoint: {
         get current() {
           return remembered.current;
@@ -175,12 +243,19 @@ async function newUpload(
       reservation: {
         claim: () => Promise.resolve(),
         isLiving: (id) => Promise.resolve(options.living?.includes(id) ?? false),
+        hasFailed: (id) => Promise.resolve(options.failed?.includes(id) ?? false),
         isUnderWay: (id) => Promise.resolve(options.living?.includes(id) ?? false),
       },
       storage: {
         async claim({ name }, { bytes, freeBytes }) {
           if (bytes > freeBytes) throw new FerryError('STORAGE_FULL', `${name} is full`);
         },
+      },
+      offers: {
+        join: () => Promise.resolve(),
+        enabling: () => Promise.resolve(),
+        leave: () => Promise.resolve(true),
+        disabled: () => Promise.resolve(),
       },
       chunks: new ChunkSizer(options.chunkBytes),
       throttle: createThrottle([]),
@@ -208,6 +283,11 @@ async function newUpload(
       log: QUIET,
     },
   };
+}
+
+function viewOf(vcd: VcdClient, options: WorkOptions): UploadDeps['vcd'] {
+  const { deploy } = options as UploadOptions;
+  return deploy ? vdcView(vcd, deploy) : vcd;
 }
 
 /** What a server fetches by itself is nothing that can be looked at here. */

@@ -465,15 +465,4 @@ describe('what servers were seen to show', () => {
         });
       }),
     ));
-
-  test('a server from before uploads to catalogs is named as that', () =>
-    withFolder((folder) =>
-      withUploads({ release: '5.5', api: ['1.5', '5.1'] }, async (world) => {
-        const source = await writeOva(join(folder, 'box.ova'), packageOf([10]));
-        await expect(world.upload(source)).rejects.toMatchObject({
-          code: 'VERSION_UNSUPPORTED',
-          message: expect.stringContaining('5.5'),
-        });
-      }),
-    ));
 });

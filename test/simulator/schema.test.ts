@@ -125,6 +125,16 @@ async function walkThrough(walk: Walk, isProvider: boolean): Promise<void> {
   const catalog = await walk.ask('catalog, empty', path);
   const add = linkPath(catalog, 'add', 'uploadVAppTemplateParams');
   if (add !== '') await walkItems(walk, { path, add });
+  await walkVdc(walk, { vdc: pathOf(attribute(vdc, 'href')), path });
+  const subscribed = await walk.ask(
+    'a catalog',
+    '/api/query?type=catalog&format=records&filter=name==subscribed',
+  );
+  const source = pathOf(attribute(subscribed.split('CatalogRecord')[1] ?? '', 'href'));
+  await walk.ask('catalog, subscribed', source);
+  const sync = await walk.ask('synchronise', `${source}/action/sync`, { method: 'POST' });
+  await walk.ask('task of a catalog', pathOf(attribute(sync, 'href')));
+  await walk.ask('synchronise an item', '/api/catalogItem/none/action/sync', { method: 'POST' });
   await walk.ask('a missing catalog', '/api/catalog/none');
   await walk.ask('nothing', '/api/none');
   await walk.ask('a wrong query', '/api/query?type=none');
@@ -142,6 +152,39 @@ async function walkThrough(walk: Walk, isProvider: boolean): Promise<void> {
   await walk.ask('rights', '/cloudapi/1.0.0/roles/none/rights');
   await walk.ask('the end', '/api/session', { method: 'DELETE' });
   await walk.ask('the newer end', '/cloudapi/1.0.0/sessions/current', { method: 'DELETE' });
+}
+
+/** Uploads to a vDC, the only ones there were before 5.5. */
+async function walkVdc(walk: Walk, { vdc, path }: { vdc: string; path: string }): Promise<void> {
+  const params = 'uploadVAppTemplateParams';
+  const body = `<UploadVAppTemplateParams ${NS} name="loose"/>`;
+  const template = `${vdc}/action/uploadVAppTemplate`;
+  await walk.ask('template to a vDC', template, { method: 'POST', body, type: params });
+  const iso = `<Media ${NS} name="loose.iso" size="5"/>`;
+  const media = await walk.ask('media to a vDC', `${vdc}/media`, {
+    method: 'POST',
+    body: iso,
+    type: 'media',
+  });
+  const ovf = `<InstantiateOvfParams ${NS} name="app" deploy="false" powerOn="false"/>`;
+  const vApp = await walk.ask('vApp', `${vdc}/action/instantiateOvf`, {
+    ...{ method: 'POST', body: ovf, type: 'instantiateOvfParams' },
+  });
+  const vAppPath = pathOf(attribute(vApp.slice(vApp.indexOf('<VApp')), 'href'));
+  await walk.ask('vApp, new', vAppPath);
+  const [put = ''] = hrefs(vApp, /\/transfer\//);
+  await walk.put(put, descriptorOf([]));
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  await walk.ask('vApp, off', vAppPath);
+  await walk.ask('vApp powered on', `${vAppPath}/power/action/powerOn`, { method: 'POST' });
+  await walk.ask('vDC with what it holds', vdc);
+  const entity = media.includes('<Media') ? attribute(media, 'href') : 'x';
+  const item = `<CatalogItem ${NS} name="added"><Entity href="${entity}"/></CatalogItem>`;
+  await walk.ask('added', `${path}/catalogItems`, {
+    method: 'POST',
+    body: item,
+    type: 'catalogItem',
+  });
 }
 
 async function walkItems(walk: Walk, { path, add }: { path: string; add: string }): Promise<void> {
@@ -241,6 +284,15 @@ async function walkReady(
     body: renamed,
     type: 'catalogItem',
   });
+  const place = /"([^"]*\/api\/catalog\/[^"]*)"/.exec(
+    (await walk.ask('item', String(itemPath))) ?? '',
+  );
+  const catalog = pathOf(place?.[1] ?? '');
+  const other = `<CopyOrMoveCatalogItemParams ${NS} name="${name} again"><Source href="${itemPath}"/></CopyOrMoveCatalogItemParams>`;
+  const params = { method: 'POST', body: other, type: 'copyOrMoveCatalogItemParams' };
+  await walk.ask('copy', `${catalog}/action/copy`, params);
+  const same = { ...params, body: other.replace(' again', '') };
+  await walk.ask('move', `${catalog}/action/move`, same);
   await walk.ask('for download', `${entityPath}/action/enableDownload`, { method: 'POST' });
   await walk.ask('entity, offered', entityPath);
   await walk.ask('no download', `${entityPath}/action/disableDownload`, { method: 'POST' });

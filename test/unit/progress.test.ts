@@ -8,7 +8,7 @@ const job = (id: string, patch: Partial<JobDetails>): JobDetails => ({
   ...{ batch: null, existing: false, stage: 'queued', bytesSent: 0, bytesTotal: 1_000 },
   ...{ bytesResent: 0, attempts: 0, error: null, result: null, enqueuedAt: '', startedAt: null },
   ...{ finishedAt: null, pool: null, deadline: null, files: [], warnings: [], bytesOnServer: 0 },
-  ...{ notBefore: null, priority: 0, requestIds: [] },
+  ...{ operation: 'upload', destination: null, notBefore: null, priority: 0, requestIds: [] },
   ...patch,
 });
 
