@@ -7,7 +7,7 @@ import { findSame } from '../claim-item.ts';
 import { cleanUp } from '../clean-up.ts';
 import { ItemLink } from '../download/item-link.ts';
 import { leaveOrWarn } from '../download/leave-item.ts';
-import type { LinkDeps } from '../download/link-deps.ts';
+import { type LinkDeps, linkDeps } from '../download/link-deps.ts';
 import { openRemoteImage } from '../download/remote-image.ts';
 import { finish } from '../finish.ts';
 import { CONTENT_KEY } from '../mark.ts';
@@ -237,19 +237,8 @@ function withDescription(copy: Copy, link: ItemLink): Copy {
 
 /** What reading the source takes: faults of its target are not those of ours. */
 async function sourceOf({ deps, request }: Copy): Promise<LinkDeps> {
-  const { offers, newPatience, settings, log, checkpoint } = deps;
   const { target } = request.from;
-  const vcd = translated(await asSource(deps.source(target), target), target);
-  return {
-    ...{ vcd, offers, newPatience, settings, log },
-    memory: {
-      get current() {
-        return checkpoint.current.offer;
-      },
-      save: (offer) => checkpoint.save({ offer }),
-      note: (offer) => checkpoint.note({ offer }),
-    },
-  };
+  return linkDeps(deps, translated(await asSource(deps.source(target), target), target));
 }
 
 function translated(vcd: UploadDeps['vcd'], target: string): UploadDeps['vcd'] {

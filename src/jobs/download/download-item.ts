@@ -8,7 +8,7 @@ import { begin, exists, finishFiles, nameFiles, removeFiles } from './destinatio
 import { fetchPart } from './fetch-part.ts';
 import { ItemLink } from './item-link.ts';
 import { leaveOrWarn } from './leave-item.ts';
-import type { LinkDeps } from './link-deps.ts';
+import { linkDeps } from './link-deps.ts';
 import {
   descriptorName,
   type LocalPlan,
@@ -32,7 +32,7 @@ export async function downloadItem(download: Download): Promise<UploadResult> {
     await nameFiles(download, state);
     return done(download, state.whole, { path: state.path, entityHref: offer?.entityHref });
   }
-  const link = await ItemLink.find(linkDeps(download), request, context);
+  const link = await ItemLink.find(linkDeps(download.deps), request, context);
   const { entity } = link;
   const kind = entity.kind === 'media' ? 'media' : 'ovf';
   // A media image's ending is only seen while it is enabled.
@@ -188,18 +188,4 @@ function receivedFiles({ members }: LocalPlan, digests: MemberDigests): Receipt[
   return members.map(({ name, size, isVouchedFor }, i) => ({
     ...{ name, size, digest: `sha256:${digests[i]}`, verified: isVouchedFor },
   }));
-}
-
-function linkDeps({ deps }: Download): LinkDeps {
-  const { vcd, offers, newPatience, settings, log, checkpoint } = deps;
-  return {
-    ...{ vcd, offers, newPatience, settings, log },
-    memory: {
-      get current() {
-        return checkpoint.current.offer;
-      },
-      save: (offer) => checkpoint.save({ offer }),
-      note: (offer) => checkpoint.note({ offer }),
-    },
-  };
 }

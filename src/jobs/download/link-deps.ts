@@ -17,3 +17,18 @@ export interface ItemPlace {
   readonly catalog: string;
   readonly name: string;
 }
+
+/** What a job has for it. @param vcd of the target that is read from, by default the job's own */
+export function linkDeps(deps: UploadDeps, vcd: UploadDeps['vcd'] = deps.vcd): LinkDeps {
+  const { offers, newPatience, settings, log, checkpoint } = deps;
+  return {
+    ...{ vcd, offers, newPatience, settings, log },
+    memory: {
+      get current() {
+        return checkpoint.current.offer;
+      },
+      save: (offer) => checkpoint.save({ offer }),
+      note: (offer) => checkpoint.note({ offer }),
+    },
+  };
+}
