@@ -15,7 +15,7 @@ export async function redisOf(
       'CONFIG_INVALID',
       '`redis` is not an address like redis://[user:password@]host[:port][/db]',
       {
-        hint: 'Also rediss://, redis-sentinel://HOST,…/NAME, redis-cluster://HOST,…; in a password @ is written %40, % is %25; nothing may follow a ?.',
+        hint: 'Also rediss://, redis-sentinel://HOST,…/NAME, redis-cluster://HOST,…, unix:///PATH; in a password @ is written %40, % is %25; nothing may follow a ?.',
       },
     );
   }

@@ -49,6 +49,11 @@ const worker = z.strictObject({
     .max(8)
     .default(1)
     .describe('Files of one package side by side; nobody has confirmed it on a real vCD.'),
+  resendFloor: size
+    .prefault('1GiB')
+    .describe(
+      'A job whose server loses what it had confirmed is sent again by itself up to its own size, or up to this if that is more; then a person is asked.',
+    ),
   trickleEvery: time(100, LONGEST_TRICKLE_MS, 'a time like 5m, from 100ms to 30m')
     .prefault('5m')
     .describe('How often an upload outside its window sends a little.'),
@@ -116,7 +121,7 @@ export const configSchema = z
       .string()
       .optional()
       .describe(
-        'A private server, if absent. `redis://[user:password@]host[:port][/db]`, `redis-sentinel://host,host/NAME`, `redis-cluster://host,host`; with TLS `rediss…`.',
+        'A private server, if absent. `redis://[user:password@]host[:port][/db]`, `redis-sentinel://host,host/NAME`, `redis-cluster://host,host`, `unix:///path/of/the/socket`; with TLS `rediss…`.',
       ),
     dataDir: path
       .min(1)

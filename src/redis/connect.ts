@@ -7,8 +7,9 @@ import { FerryError } from '../errors.ts';
  *     redis://[user:password@]host[:port][/db]                  one server; rediss:// for TLS
  *     redis-sentinel://[user:password@]host[:port],…/NAME[/db]  the master NAME of these sentinels
  *     redis-cluster://[user:password@]host[:port],…             a cluster, of which these are nodes
+ *     unix://[user:password@]/path/of/the/socket                one server of this machine
  *
- * The latter two with TLS as rediss-sentinel:// and rediss-cluster://.
+ * Sentinels and clusters with TLS as rediss-sentinel:// and rediss-cluster://.
  */
 export type RedisAddress = { readonly socket: string } | { readonly url: string };
 
@@ -19,6 +20,8 @@ interface Nodes {
   readonly kind: 'one' | 'sentinel' | 'cluster';
   readonly isTls: boolean;
   readonly login: { readonly username?: string; readonly password?: string };
+  /** Of a server of this machine: then there are no hosts. */
+  readonly path?: string;
   readonly hosts: readonly { readonly host: string; readonly port: number }[];
   /** Of the master, for sentinels. */
   readonly name: string;
@@ -34,15 +37,27 @@ function parseAddress(url: string): Nodes | undefined {
   }
 }
 
+const SOCKET = /^unix:\/\/(?:([^@/]*)@)?(\/.+)$/;
+
 const HOST = /^(\[[^\]]+\]|[^:[\]\s]+)(?::(\d{1,5}))?$/;
 
 function readAddress(url: string): Nodes | undefined {
+  const [, socketLogin = '', path] = SOCKET.exec(url) ?? [];
+  if (path !== undefined) {
+    return {
+      kind: 'one',
+      isTls: false,
+      login: parseLogin(socketLogin),
+      path,
+      hosts: [],
+      name: '',
+      db: 0,
+    };
+  }
   const [, scheme, type = '', login = '', hosts = '', first = '', second = ''] =
     ADDRESS.exec(url) ?? [];
   if (scheme === undefined) return undefined;
   const kind = type === '-sentinel' ? 'sentinel' : type === '-cluster' ? 'cluster' : 'one';
-  const [user = '', ...rest] = login.split(':');
-  const password = rest.length === 0 ? undefined : decodeURIComponent(rest.join(':'));
   const db = kind === 'sentinel' ? second : first;
   const isComplete = kind === 'sentinel' ? first !== '' : kind === 'one' || first === '';
   if (!isComplete || !/^\d*$/.test(db) || (kind === 'one' && hosts.includes(','))) return undefined;
@@ -53,16 +68,23 @@ function readAddress(url: string): Nodes | undefined {
   return {
     kind,
     isTls: scheme === 'rediss',
-    login: {
-      ...(user === '' ? {} : { username: decodeURIComponent(user) }),
-      ...(password === undefined ? {} : { password }),
-    },
+    login: parseLogin(login),
     hosts: named.map((match) => {
       const [, host = '', own] = match ?? [];
       return { host: host.replace(/^\[|\]$/g, ''), port: own === undefined ? port : Number(own) };
     }),
     name: first,
     db: Number(db),
+  };
+}
+
+/** @param login `user:password`, percent-encoded; either may be missing */
+function parseLogin(login: string): Nodes['login'] {
+  const [user = '', ...rest] = login.split(':');
+  const password = rest.length === 0 ? undefined : decodeURIComponent(rest.join(':'));
+  return {
+    ...(user === '' ? {} : { username: decodeURIComponent(user) }),
+    ...(password === undefined ? {} : { password }),
   };
 }
 
@@ -126,9 +148,10 @@ function optionsOf(name: string, style: Style) {
 function openNodes(url: string, connectionName: string, style: Style): Redis {
   const nodes = parseAddress(url);
   if (!nodes) throw new FerryError('CONFIG_INVALID', '`redis` is no address of a Redis');
-  const { kind, isTls, login, hosts, name, db } = nodes;
+  const { kind, isTls, login, path, hosts, name, db } = nodes;
   const secured = { ...login, ...(isTls ? { tls: {} } : {}) };
   const options = { ...optionsOf(connectionName, style), ...secured };
+  if (path !== undefined) return new Redis({ ...options, path });
   if (kind === 'one') return new Redis({ ...options, ...hosts[0], db });
   if (kind === 'sentinel') {
     return new Redis({

@@ -12,6 +12,8 @@ describe('an address of Redis', () => {
     'redis-sentinel://s1,s2:26380/mymaster',
     'rediss-sentinel://user:pass@s1,s2,s3/mymaster/3',
     'redis-cluster://r1:7000,r2',
+    'unix:///run/redis/redis.sock',
+    'unix://user:p%40ss@/run/redis/redis.sock',
   ])('%s', (url) => expect(isRedisAddress(url)).toBe(true));
 
   test.each([
@@ -22,6 +24,9 @@ describe('an address of Redis', () => {
     'redis-sentinel://s1',
     'redis-cluster://r1/2',
     'unix:/tmp/x',
+    'unix://tmp/x',
+    'unix://',
+    'unix://:SECRET%zz@/x',
     'redis://:SECRET%zz@h',
     'redis://h:abc',
     'redis://h/0/3',
@@ -37,6 +42,7 @@ describe('an address of Redis', () => {
       'rediss://r.example.com:1/2',
     );
     expect(describeAddress({ url: 'redis-sentinel://u:p@a,b/m' })).toBe('redis-sentinel://a,b/m');
+    expect(describeAddress({ url: 'unix://:p@/run/r.sock' })).toBe('unix:///run/r.sock');
     expect(describeAddress({ url: 'not : an address with secret' })).toBe('the configured address');
   });
 });
