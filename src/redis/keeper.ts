@@ -26,14 +26,46 @@ type Connection = ReturnType<typeof connectPromptly>;
 
 /** The server that this keeper has started. */
 let server: ChildProcess | undefined;
+/** Only who holds the lock starts and stops servers. */
+let isHolding = false;
+
+/**
+ * @returns false if another keeper holds the folder's lock, and so has the server as well
+ */
+async function acquire(folder: string): Promise<boolean> {
+  const { stale, update } = KEEPER_LOCK;
+  try {
+    await lock(folder, {
+      lockfilePath: KEEPER_LOCK.path(folder),
+      stale,
+      update,
+      // The lock of one that was killed takes some seconds to look dead.
+      retries: { retries: 40, minTimeout: 200, maxTimeout: 200 },
+      // After a long sleep, of this process or of the machine, another one may have taken over.
+      onCompromised() {
+        isHolding = false;
+      },
+    });
+    isHolding = true;
+    writeFileSync(keeperStartPath(folder), '');
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 async function keep(folder: string, socket: string): Promise<void> {
+  if (!(await acquire(folder))) return;
   const redis = connectPromptly({ socket }, KEEPER_NAME);
   let starts = 0;
   let idle = 0;
   try {
     for (;;) {
-      if (!existsSync(folder)) return; // the data are gone, and nobody can come any more
+      // The data are gone, and nobody can come any more.
+      if (!existsSync(folder)) return void (await redis.shutdown('NOSAVE').catch(() => undefined));
+      // A lock that was only late is taken again: who left now would leave a server that nobody stops.
+      if (!isHolding && !(await acquire(folder)) && existsSync(folder)) return;
+      if (!isHolding) continue;
       if (isReady(redis)) starts = 0;
       // One that listens already was left behind by a keeper that was killed.
       if (!isRunning() && !(await isListening(socket))) {
@@ -47,7 +79,7 @@ async function keep(folder: string, socket: string): Promise<void> {
     }
   } finally {
     redis.disconnect();
-    server?.kill('SIGTERM');
+    if (!existsSync(folder)) server?.kill('SIGKILL');
   }
 }
 
@@ -103,27 +135,10 @@ async function stopIfUnused(redis: Connection, folder: string): Promise<boolean>
 
 const [folder = '', socket = ''] = process.argv.slice(2);
 try {
-  const { stale, update } = KEEPER_LOCK;
-  await lock(folder, {
-    lockfilePath: KEEPER_LOCK.path(folder),
-    stale,
-    update,
-    // The lock of one that was killed takes some seconds to look dead.
-    retries: { retries: 40, minTimeout: 200, maxTimeout: 200 },
-    onCompromised() {
-      // After a long sleep another keeper may have taken over; it then has the server, too.
-      if (!existsSync(folder)) server?.kill('SIGTERM');
-      process.exit(0);
-    },
-  });
-  writeFileSync(keeperStartPath(folder), '');
-} catch {
-  process.exit(0); // there is a keeper already
-}
-try {
   await keep(folder, socket);
   process.exitCode = 0;
 } catch {
+  server?.kill('SIGTERM');
   process.exitCode = 1;
 }
 process.exit();
