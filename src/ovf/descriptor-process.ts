@@ -15,9 +15,12 @@ export type DescriptorAnswer =
   | { readonly ok: true; readonly facts: DescriptorFacts; readonly text: string }
   | { readonly ok: false; readonly reason: string };
 
-/** The child process in which a stranger's descriptor is parsed. It may die; nothing else does. */
-process.once('message', ({ encoded, contents }: DescriptorQuestion) => {
-  process.send?.(answer(Buffer.from(encoded, 'base64'), contents), () => process.disconnect());
+/**
+ * The child process in which strangers' descriptors are parsed, one after the other. It may die; nothing
+ * else does. It ends when nobody is there any more to ask it.
+ */
+process.on('message', ({ encoded, contents }: DescriptorQuestion) => {
+  process.send?.(answer(Buffer.from(encoded, 'base64'), contents));
 });
 
 function answer(bytes: Buffer, contents: boolean): DescriptorAnswer {

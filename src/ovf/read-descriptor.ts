@@ -1,4 +1,4 @@
-import { fork } from 'node:child_process';
+import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { FerryError } from '../errors.ts';
 import type { DescriptorFacts } from './descriptor.ts';
@@ -6,6 +6,9 @@ import type { DescriptorAnswer, DescriptorQuestion } from './descriptor-process.
 
 const PARSE_TIMEOUT_MS = 10_000;
 const MAX_DEATHS = 3;
+/** What a parser may have gathered in its memory goes with it. */
+const MAX_ANSWERS = 200;
+const IDLE_MS = 60_000;
 
 /** A descriptor's text and facts. */
 export interface ReadDescriptor {
@@ -14,8 +17,8 @@ export interface ReadDescriptor {
 }
 
 /**
- * Parses a descriptor in a process of its own, with little memory, little time and no environment:
- * the parser has known holes, and the descriptor comes from a stranger.
+ * Parses a descriptor in another process, with little memory, little time and no environment: the
+ * parser has known holes, and the descriptor comes from a stranger.
  *
  * @throws FerryError DESCRIPTOR_INVALID
  */
@@ -34,28 +37,87 @@ export async function readDescriptor(
 async function parseInChild(question: DescriptorQuestion, name: string): Promise<DescriptorAnswer> {
   let died = '';
   for (let i = 0; i < MAX_DEATHS; i += 1) {
-    const outcome = await runChild(question);
+    const parser = idle.pop() ?? new Parser();
+    const outcome = await parser.ask(question);
     if (typeof outcome !== 'string') return outcome;
     died = outcome;
   }
   throw invalid(name, `could not be parsed: the parser ended with ${died}`);
 }
 
-/** The child's answer, or how it ended without one. */
-function runChild(question: DescriptorQuestion): Promise<DescriptorAnswer | string> {
-  const child = fork(fileURLToPath(new URL('./descriptor-process.js', import.meta.url)), [], {
-    execArgv: ['--max-old-space-size=256'],
-    env: {},
-    stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
-    timeout: PARSE_TIMEOUT_MS,
-    killSignal: 'SIGKILL',
-  });
-  return new Promise((resolve) => {
-    child.once('message', (answer) => resolve(answer as DescriptorAnswer));
-    child.on('error', (error) => resolve(error.message));
-    child.once('exit', (code, signal) => resolve(String(signal ?? code)));
-    child.send(question, (error) => error && resolve(error.message));
-  });
+/** Parsers that wait for the next descriptor. Each is asked one thing at a time. */
+const idle: Parser[] = [];
+
+/** Ends the processes that wait for the next descriptor. Those that parse end when they have answered. */
+export function endParsers(): void {
+  for (const parser of idle.splice(0)) parser.end();
+}
+
+/** A child process that parses, and dies with what it can't parse. */
+class Parser {
+  readonly #child: ChildProcess;
+  #answers = 0;
+  #idleTimer: NodeJS.Timeout | undefined;
+
+  constructor() {
+    this.#child = fork(fileURLToPath(new URL('./descriptor-process.js', import.meta.url)), [], {
+      execArgv: ['--max-old-space-size=256'],
+      env: {},
+      stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
+    });
+    this.#child.on('exit', () => this.#forget());
+    this.#child.on('error', () => this.#forget());
+  }
+
+  /** The answer, or how the process ended without one. */
+  async ask(question: DescriptorQuestion): Promise<DescriptorAnswer | string> {
+    clearTimeout(this.#idleTimer);
+    this.#child.ref();
+    this.#child.channel?.ref();
+    const outcome = await this.#answerTo(question);
+    this.#answers += 1;
+    if (typeof outcome === 'string') this.#child.kill('SIGKILL');
+    else if (this.#answers < MAX_ANSWERS && this.#child.connected) this.#wait();
+    else this.end();
+    return outcome;
+  }
+
+  end(): void {
+    this.#forget();
+    if (this.#child.connected) this.#child.disconnect();
+  }
+
+  /** Keeps nobody from ending meanwhile. */
+  #wait(): void {
+    this.#child.unref();
+    this.#child.channel?.unref();
+    this.#idleTimer = setTimeout(() => this.end(), IDLE_MS).unref();
+    idle.push(this);
+  }
+
+  #forget(): void {
+    clearTimeout(this.#idleTimer);
+    const at = idle.indexOf(this);
+    if (at >= 0) idle.splice(at, 1);
+  }
+
+  #answerTo(question: DescriptorQuestion): Promise<DescriptorAnswer | string> {
+    const child = this.#child;
+    const asking = new AbortController();
+    const { signal } = asking;
+    return new Promise<DescriptorAnswer | string>((resolve) => {
+      const listen = (event: string, hear: (...args: never[]) => void): void => {
+        child.once(event, hear as () => void);
+        signal.addEventListener('abort', () => child.off(event, hear as () => void));
+      };
+      listen('message', (answer: DescriptorAnswer) => resolve(answer));
+      listen('error', (error: Error) => resolve(error.message));
+      listen('exit', (code: number | null, how: string | null) => resolve(String(how ?? code)));
+      const limit = setTimeout(() => child.kill('SIGKILL'), PARSE_TIMEOUT_MS);
+      signal.addEventListener('abort', () => clearTimeout(limit));
+      child.send(question, (error) => error && resolve(error.message));
+    }).finally(() => asking.abort());
+  }
 }
 
 function invalid(name: string, reason: string): FerryError {

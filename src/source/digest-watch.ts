@@ -1,7 +1,8 @@
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import { FerryError } from '../errors.ts';
 import type { ByteSource } from './byte-source.ts';
 import type { DigestAnswer, DigestMessage } from './digest-thread.ts';
+import { giveBackThread, takeThread } from './digest-threads.ts';
 
 /** A digest of the bytes [start, end) of a file. */
 export interface DigestWish {
@@ -46,6 +47,13 @@ export class DigestWatch {
   #catchingUp: Promise<void> | undefined;
   #verdict: Promise<readonly string[]> | undefined;
   #failure: Error | undefined;
+  readonly #listeners = [
+    ['message', (answer: DigestAnswer) => this.#hear(answer)],
+    ['error', (error: Error) => this.#fail(error)],
+    ['exit', () => this.#fail(new Error('the digest thread ended'))],
+  ] as const;
+  /** It has answered since it was told what to hash. */
+  #isProven = false;
   #closed = false;
   #savable = false;
   #restored = false;
@@ -54,13 +62,8 @@ export class DigestWatch {
   constructor(source: ByteSource, checks: readonly DigestWish[], restored?: DigestState) {
     this.#source = source;
     this.#checks = checks;
-    this.#thread = new Worker(new URL('./digest-thread.js', import.meta.url), {
-      resourceLimits: { maxOldGenerationSizeMb: 32, maxYoungGenerationSizeMb: 8 },
-    });
-    this.#thread.unref();
-    this.#thread.on('message', (answer: DigestAnswer) => this.#answers.shift()?.resolve(answer));
-    this.#thread.on('error', (error) => this.#fail(error));
-    this.#thread.on('exit', () => this.#fail(new Error('the digest thread ended')));
+    this.#thread = takeThread();
+    for (const [event, hear] of this.#listeners) this.#thread.on(event, hear);
     const fits = restored && restored.states.length === checks.length;
     this.#begin(fits ? restored : undefined);
   }
@@ -135,8 +138,13 @@ export class DigestWatch {
   }
 
   async close(): Promise<void> {
+    if (this.#closed) return;
     this.#closed = true;
-    await this.#thread.terminate();
+    // One that has not answered yet may be about to fail by what it was told.
+    const isIdle = this.#isProven && this.#answers.length === 0 && this.#failure === undefined;
+    if (!isIdle) return void (await this.#thread.terminate());
+    for (const [event, hear] of this.#listeners) this.#thread.off(event, hear);
+    giveBackThread(this.#thread);
   }
 
   async #decide(): Promise<readonly string[]> {
@@ -158,7 +166,13 @@ export class DigestWatch {
     return digests;
   }
 
+  #hear(answer: DigestAnswer): void {
+    this.#isProven = true;
+    this.#answers.shift()?.resolve(answer);
+  }
+
   #begin(from: DigestState | undefined): void {
+    this.#isProven = false;
     this.#savable = from !== undefined;
     this.#restored = from !== undefined && from.offset > 0;
     this.#taken = from?.offset ?? 0;
