@@ -61,7 +61,8 @@ export interface WorkerOptions {
 const MINUTE = 60_000;
 /** What stops besides uploads may take so long; its connections are closed by then. */
 const REST_MS = 500;
-const DAY = 24 * 60 * MINUTE;
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
 
 /**
  * The composition root of the daemon: configuration → connections, clients, settings → runner.
@@ -289,6 +290,8 @@ function settingsOf({ worker }: Config): ProcessorSettings {
     importFirstMs: 300,
     importLongestMs: 5_000,
     chunkBytes: worker.chunkSize,
+    resendFloorBytes: worker.resendFloor,
+    sessionIdleMs: HOUR, // vCD's default (guide, "Transfer Session Timeout")
     patienceMs: MINUTE,
     giveUpMs: DAY,
   };

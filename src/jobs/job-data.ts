@@ -19,6 +19,14 @@ const OfferSchema = z.object({
 });
 export type Offer = z.output<typeof OfferSchema>;
 
+/** When a target was out of reach, in milliseconds since the epoch. */
+const OutageSchema = z.object({
+  since: z.number(),
+  /** When it answered again; null while it has not. */
+  until: z.number().nullable(),
+});
+export type Outage = z.output<typeof OutageSchema>;
+
 /** What is remembered of a download besides the bytes on the disk, which alone say how many there are. */
 const DownloadSchema = z.object({
   /** What it will be called: the file or folder. */
@@ -97,6 +105,8 @@ const CheckpointSchema = z.object({
   bytesResent: z.number(),
   /** Milliseconds since the epoch: when the server's counts last grew. */
   progressedAt: z.number().nullable(),
+  /** The last time that the target was out of reach. */
+  outage: OutageSchema.nullable().default(null),
 });
 export type Checkpoint = z.output<typeof CheckpointSchema>;
 
@@ -153,6 +163,7 @@ export const NO_CHECKPOINT: Checkpoint = {
   copyTask: null,
   bytesResent: 0,
   progressedAt: null,
+  outage: null,
 };
 
 /** Whether it may have something on the server, or is to be ended: no limit holds it back. */

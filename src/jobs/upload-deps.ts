@@ -23,7 +23,7 @@ export interface Log {
 }
 
 /** What one upload remembers; writing is refused when the job is no longer ours. */
-interface CheckpointStore {
+export interface CheckpointStore {
   readonly current: Checkpoint;
   /** Returns when it is stored. @throws FerryError LOCK_LOST */
   save(patch: Partial<Checkpoint>): Promise<void>;
@@ -161,6 +161,10 @@ export interface UploadSettings {
   /** The same while it imports. */
   readonly importFirstMs: number;
   readonly importLongestMs: number;
+  /** Bytes that a server may lose, however small the job is, before somebody has to decide. */
+  readonly resendFloorBytes: number;
+  /** How long a transfer session lives without a request. */
+  readonly sessionIdleMs: number;
 }
 
 /** One job under way. */

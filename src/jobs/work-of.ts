@@ -7,6 +7,7 @@ import type { JobRecord } from './job-record.ts';
 import type { JobRequest } from './job-request.ts';
 import { transferWindow } from './limits/transfer-window.ts';
 import type { Meter } from './meter.ts';
+import { notingOutages } from './outage.ts';
 import {
   type ProcessorWorld,
   type Run,
@@ -14,7 +15,7 @@ import {
   type TargetAccess,
 } from './processor-world.ts';
 import { Patience } from './retry.ts';
-import type { Log, Work } from './upload-deps.ts';
+import type { CheckpointStore, Log, Work } from './upload-deps.ts';
 
 /** What belongs to one run alone. */
 interface WorkParts {
@@ -45,6 +46,19 @@ export function workOf(
     isTrial = false;
     void brakes.liftFault(request.target).catch(() => undefined);
   };
+  const checkpoint: CheckpointStore = {
+    get current() {
+      return record.data.checkpoint;
+    },
+    async save(patch) {
+      works(patch);
+      await record.saveCheckpoint(patch);
+    },
+    note(patch) {
+      works(patch);
+      record.noteCheckpoint(patch);
+    },
+  };
   return {
     request,
     owner: { installation, jobId },
@@ -52,25 +66,13 @@ export function workOf(
     context: {
       signal: AbortSignal.any([lease.lost, lease.cancelled, shutdown]),
       requestId: requestIdOf(run),
-      onCall,
+      onCall: notingOutages(checkpoint, access.vcd.origin, onCall),
     },
     deps: {
       vcd: deploy ? vdcView(access.vcd, deploy) : access.vcd,
       source: async (target) => (await world.access(target)).vcd,
       openImage: world.openImage,
-      checkpoint: {
-        get current() {
-          return record.data.checkpoint;
-        },
-        async save(patch) {
-          works(patch);
-          await record.saveCheckpoint(patch);
-        },
-        note(patch) {
-          works(patch);
-          record.noteCheckpoint(patch);
-        },
-      },
+      checkpoint,
       meter,
       line,
       reservation: {

@@ -10,8 +10,11 @@ export interface CallContext {
   readonly signal: AbortSignal;
   /** Names the job and its run in vCD's own logs: letters, digits and dashes. */
   readonly requestId?: string;
-  /** Told of each request by words without secrets; what it returns, of its end. */
-  readonly onCall?: ((label: string) => (end: CallEnd) => void) | undefined;
+  /**
+   * Told of each request by words without secrets, and of the API on whose behalf it goes out; what it
+   * returns is told of its end.
+   */
+  readonly onCall?: ((label: string, origin: URL) => (end: CallEnd) => void) | undefined;
 }
 
 /** How a request ended: by an answer, or by none. */
@@ -155,7 +158,7 @@ export class VcdApi {
   ): Promise<HttpStream & { readonly label: string }> {
     const plain = { ...headers, 'accept-encoding': 'identity' };
     const request = await this.#transferRequest('GET', href, plain, context);
-    const onEnd = context.onCall?.(request.label);
+    const onEnd = context.onCall?.(request.label, this.origin);
     try {
       const stream = await this.#http.stream(request);
       onEnd?.({ status: stream.status });
@@ -202,7 +205,7 @@ export class VcdApi {
   }
 
   async #send(request: HttpRequest, { onCall }: CallContext): Promise<HttpAnswer> {
-    const onEnd = onCall?.(request.label);
+    const onEnd = onCall?.(request.label, this.origin);
     try {
       const answer = await this.#http.send(request);
       onEnd?.({ status: answer.status });
