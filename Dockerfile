@@ -15,7 +15,7 @@ COPY --from=build /app/package.json ./
 COPY --from=build /app/node_modules ./node_modules
 COPY --from=build /app/dist ./dist
 USER node
-ENTRYPOINT ["node", "dist/cli/main.js"]
+ENTRYPOINT ["node", "dist/ovaferry.js"]
 # It needs nothing to write to but /tmp: run it with --read-only --tmpfs /tmp.
 CMD ["worker", "--listen", "127.0.0.1:9464"]
 HEALTHCHECK --interval=30s --timeout=5s --start-period=20s \

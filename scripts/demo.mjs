@@ -10,7 +10,7 @@ import { finished } from 'node:stream/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 const root = join(import.meta.dirname, '..');
-const main = join(root, 'dist', 'cli', 'main.js');
+const main = join(root, 'dist', 'ovaferry.js');
 const folder = mkdtempSync(join(tmpdir(), 'ovaferry-demo-'));
 const children = new Set();
 

@@ -20,7 +20,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import tar from 'tar-stream';
 
 const root = join(import.meta.dirname, '..', '..');
-const main = join(root, 'dist', 'cli', 'main.js');
+const main = join(root, 'dist', 'ovaferry.js');
 const folder = mkdtempSync(join(tmpdir(), 'ovaferry-bench-'));
 const children = new Set();
 const GB = 1e9;

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 const root = join(import.meta.dirname, '..', '..');
-const main = join(root, 'dist', 'cli', 'main.js');
+const main = join(root, 'dist', 'ovaferry.js');
 const folder = mkdtempSync(join(tmpdir(), 'ovaferry-bulk-'));
 const target = '{url: "http://127.0.0.1:1", org: acme, user: u, password: p, catalog: appliances}';
 writeFileSync(

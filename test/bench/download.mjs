@@ -18,7 +18,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 
 const run = promisify(execFile);
-const main = join(import.meta.dirname, '..', '..', 'dist', 'cli', 'main.js');
+const main = join(import.meta.dirname, '..', '..', 'dist', 'ovaferry.js');
 const folder = mkdtempSync(join(tmpdir(), 'ovaferry-bench-'));
 const [gigabytes = '1', rounds = '3'] = process.argv.slice(2);
 const size = Math.round(Number(gigabytes) * 1e9);

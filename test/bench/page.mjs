@@ -12,7 +12,7 @@ import { Redis } from 'ioredis';
 import { chromium } from 'playwright-core';
 
 const root = join(import.meta.dirname, '..', '..');
-const main = join(root, 'dist', 'cli', 'main.js');
+const main = join(root, 'dist', 'ovaferry.js');
 const args = process.argv.slice(2);
 const count = Number(args.find((arg) => /^\d+$/.test(arg)) ?? 500);
 const folder = mkdtempSync(join(tmpdir(), 'ovaferry-page-'));

@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-const MAIN = join(import.meta.dirname, '..', '..', 'dist', 'cli', 'main.js');
+const MAIN = join(import.meta.dirname, '..', '..', 'dist', 'ovaferry.js');
 const IMAGES = Number(process.argv[2] ?? 400);
 const TARGETS = ['one', 'two', 'three'];
 const LINE_MB_S = 20;
