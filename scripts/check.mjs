@@ -1,21 +1,31 @@
-// Everything that is judged without running the product: format, lint, types, import rules, dead
-// code, and a lock file that is complete for every platform. Stops at the first that fails.
-import { spawnSync } from 'node:child_process';
+// Everything that is judged without running the product: format, lint, types, import rules and that each
+// of them bites, dead code, and a lock file that is complete for every platform. All of it at once.
+import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 const root = join(import.meta.dirname, '..');
+let failed = false;
 
-function step(name, args) {
-  const started = Date.now();
-  const bin = join(root, 'node_modules', '.bin', args[0]);
-  const { status, stdout, stderr } = spawnSync(bin, args.slice(1), { cwd: root, encoding: 'utf8' });
-  if (status !== 0) {
-    console.error(`check: ${name} failed\n${stdout}${stderr}`);
-    process.exit(1);
-  }
-  console.log(`check: ${name} (${((Date.now() - started) / 1000).toFixed(1)} s)`);
-  return stdout;
+/** @returns what it printed */
+function step(name, command, args) {
+  const startedAt = Date.now();
+  return new Promise((resolve) => {
+    execFile(command, args, { cwd: root, maxBuffer: 64 * 1024 * 1024 }, (error, stdout, stderr) => {
+      const seconds = `(${((Date.now() - startedAt) / 1000).toFixed(1)} s)`;
+      if (error) fail(`${name} failed ${seconds}\n${stdout}${stderr}`);
+      else console.log(`check: ${name} ${seconds}`);
+      resolve(stdout);
+    });
+  });
+}
+
+const tool = (name, command, ...args) =>
+  step(name, join(root, 'node_modules', '.bin', command), args);
+
+function fail(message) {
+  console.error(`check: ${message}`);
+  failed = true;
 }
 
 /**
@@ -35,27 +45,21 @@ function checkLock() {
         missing.push(`${name} (of ${path})`);
     }
   }
-  if (missing.length > 0) {
-    console.error(`check: package-lock.json lacks ${missing.join(', ')}`);
-    process.exit(1);
-  }
-  console.log('check: lock file is complete for every platform');
+  if (missing.length > 0) fail(`package-lock.json lacks ${missing.join(', ')}`);
+  else console.log('check: lock file is complete for every platform');
 }
 
 checkLock();
-step('format and lint', ['biome', 'ci', '--colors=off', '--error-on-warnings', '.']);
-step('types', ['tsc', '--noEmit']);
-step('types of the page', ['tsc', '--noEmit', '-p', 'src/observe/page']);
-const cruised = step('import rules', [
-  'depcruise',
-  '--config',
-  '.dependency-cruiser.cjs',
-  'src',
-  'test',
+const [cruised] = await Promise.all([
+  tool('import rules', 'depcruise', '--config', '.dependency-cruiser.cjs', 'src', 'test'),
+  tool('format and lint', 'biome', 'ci', '--colors=off', '--error-on-warnings', '.'),
+  tool('types', 'tsc', '--noEmit'),
+  tool('types of the page', 'tsc', '--noEmit', '-p', 'src/observe/page'),
+  tool('dead code', 'knip', '--no-progress', '--treat-config-hints-as-errors'),
+  step('the import rules bite', process.execPath, ['scripts/check-rules.mjs']),
 ]);
 // Without a parser for our TypeScript it would look at nothing and be content.
 if (Number(/\((\d+) modules/.exec(cruised)?.[1] ?? 0) < 50) {
-  console.error(`check: the import rules looked at too few modules\n${cruised}`);
-  process.exit(1);
+  fail(`the import rules looked at too few modules\n${cruised}`);
 }
-step('dead code', ['knip', '--no-progress', '--treat-config-hints-as-errors']);
+process.exitCode = failed ? 1 : 0;

@@ -1,28 +1,100 @@
-// Checks, builds and runs every test. Arguments go to jest: `npm test -- lease`.
-import { spawnSync } from 'node:child_process';
-import { rmSync } from 'node:fs';
+// Installs what is missing, checks, builds and runs every test; says at the end how long each part
+// took, and which tests took longest. Arguments go to jest, and then nothing else is done first than
+// to build: `npm test -- lease`. Uses nothing but Node itself until setup has run.
+import { spawn } from 'node:child_process';
+import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 
 const root = join(import.meta.dirname, '..');
 const args = process.argv.slice(2);
+const isWhole = args.length === 0;
+/** More than cores: they start processes and wait for them. */
+const E2E_WORKERS = 5;
 
-function run(command, commandArgs) {
-  const { status } = spawnSync(command, commandArgs, { cwd: root, stdio: 'inherit' });
-  if (status !== 0) process.exit(status ?? 1);
+const parts = [];
+const reports = [];
+let failed = false;
+
+/** Runs one part; what it prints is shown at once, or where it runs beside others, as a whole. */
+function part(name, command, commandArgs, { beside = false, env = {} } = {}) {
+  const startedAt = Date.now();
+  const child = spawn(command, commandArgs, {
+    cwd: root,
+    env: { ...process.env, ...env },
+    stdio: ['ignore', beside ? 'pipe' : 'inherit', beside ? 'pipe' : 'inherit'],
+    shell: process.platform === 'win32',
+  });
+  const printed = [];
+  for (const stream of [child.stdout, child.stderr])
+    stream?.on('data', (data) => printed.push(data));
+  return new Promise((resolve) => {
+    child.on('close', (code) => {
+      process.stdout.write(Buffer.concat(printed));
+      parts.push({ name, seconds: (Date.now() - startedAt) / 1000, ok: code === 0 });
+      if (code !== 0) failed = true;
+      resolve(code === 0);
+    });
+  });
 }
 
+const script = (name, ...more) => [process.execPath, [join('scripts', name), ...more]];
 const bin = (name) => join(root, 'node_modules', '.bin', name);
-run(process.execPath, ['scripts/check.mjs']);
-if (args.length === 0) {
-  run(process.execPath, ['scripts/check-rules.mjs']);
-  rmSync(join(root, 'build'), { recursive: true, force: true }); // no test of a deleted file
+
+function jest(name, jestArgs) {
+  const report = join(root, 'build', `report-${reports.length}.json`);
+  reports.push(report);
+  rmSync(report, { force: true });
+  const flags = ['--disable-warning=ExperimentalWarning', '--experimental-vm-modules'];
+  const main = join(root, 'node_modules', 'jest', 'bin', 'jest.js');
+  return part(name, process.execPath, [...flags, main, ...jestArgs], {
+    env: { TEST_REPORT: report },
+  });
 }
-run(process.execPath, ['scripts/build.mjs']);
-run(process.execPath, ['scripts/docs.mjs', '--check']);
-run(bin('tsc'), ['-p', 'tsconfig.test.json']);
-run(process.execPath, [
-  '--disable-warning=ExperimentalWarning',
-  '--experimental-vm-modules',
-  join(root, 'node_modules', 'jest', 'bin', 'jest.js'),
-  ...args,
-]);
+
+/** @returns false if nothing can be tested */
+async function build() {
+  if (isWhole) rmSync(join(root, 'build'), { recursive: true, force: true }); // no test of a deleted file
+  mkdirSync(join(root, 'build'), { recursive: true });
+  const built = await Promise.all([
+    part('build', ...script('build.mjs'), { beside: true }),
+    part('build of the tests', bin('tsc'), ['-p', 'tsconfig.test.json'], { beside: true }),
+  ]);
+  return built.every(Boolean);
+}
+
+async function run() {
+  if (!(await part('setup', ...script('setup.mjs', '--browser')))) return;
+  if (!isWhole) {
+    if (await build()) await jest('tests', [`--maxWorkers=${E2E_WORKERS}`, ...args]);
+    return;
+  }
+  if (!(await build())) return;
+  const checks = Promise.all([
+    part('checks', ...script('check.mjs'), { beside: true }),
+    part('docs', ...script('docs.mjs', '--check'), { beside: true }),
+  ]);
+  await jest('unit, simulator, fault, fuzz', ['--selectProjects=quick', '--maxWorkers=2']);
+  await checks;
+  await jest('e2e', ['--selectProjects=e2e', `--maxWorkers=${E2E_WORKERS}`]);
+}
+
+function read(report) {
+  try {
+    return JSON.parse(readFileSync(report, 'utf8'));
+  } catch {
+    return { passed: 0, failed: 1, slowest: [] }; // it did not come to its end
+  }
+}
+
+await run();
+const results = reports.map(read);
+const sum = (key) => results.reduce((all, one) => all + one[key], 0);
+const slowest = results.flatMap((one) => one.slowest).sort((a, b) => b.ms - a.ms);
+const seconds = (value) => `${value.toFixed(1).padStart(7)} s`;
+console.log('\nHow long each part took:');
+for (const one of parts)
+  console.log(`${seconds(one.seconds)}  ${one.name}${one.ok ? '' : ': FAILED'}`);
+console.log('\nThe slowest tests:');
+for (const { ms, name } of slowest.slice(0, 10)) console.log(`${seconds(ms / 1000)}  ${name}`);
+console.log(`\n${sum('passed')} passed, ${sum('failed')} failed`);
+process.exitCode = failed ? 1 : 0;

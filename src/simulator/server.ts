@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { type Call, contentType, cut, type Reply, type Route, readBody, reset } from './call.ts';
 import { catalogRoutes } from './catalog.ts';
 import { cloudapiRoutes } from './cloudapi.ts';
@@ -89,10 +89,13 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
     world,
     items: () => seenItems(world),
     async restart(downMs) {
-      await stop();
+      // The port stays ours meanwhile: whoever else got it would be sent what is meant for us.
+      const refuse = (socket: Socket): void => void socket.resetAndDestroy();
+      server.on('connection', refuse);
+      server.closeAllConnections();
       world.sessions.expireAll();
       await new Promise((resolve) => setTimeout(resolve, downMs));
-      await listen(server, port, host);
+      server.off('connection', refuse);
     },
     async close() {
       await stop();

@@ -2,7 +2,10 @@ import { randomBytes, X509Certificate } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { mkdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from '@jest/globals';
+import { Redis } from 'ioredis';
+import { KEEPER_LOCK, KEEPER_NAME } from '../../src/redis/embedded.ts';
 import { type Simulator, startSimulator } from '../../src/simulator/server.ts';
 import type { SimulatorOptions } from '../../src/simulator/world.ts';
 import { configure, json, run, start, until, type WorkplaceOptions } from '../helpers/cli.ts';
@@ -14,6 +17,8 @@ import { SELF_SIGNED } from '../helpers/tls.ts';
 interface Place {
   readonly folder: string;
   readonly simulator: Simulator;
+  /** Of its Redis. */
+  readonly socket: string;
   path(name: string): string;
 }
 
@@ -24,11 +29,11 @@ async function withPlace<T>(
   config: Partial<WorkplaceOptions> = {},
 ): Promise<T> {
   return withFolder((folder) =>
-    withRedis(folder, async ({ url }) => {
+    withRedis(folder, async ({ url, socket }) => {
       const simulator = await startSimulator(options);
       try {
         await configure(folder, { url: simulator.url, redis: url, ...config });
-        return await use({ folder, simulator, path: (name) => join(folder, name) });
+        return await use({ folder, simulator, socket, path: (name) => join(folder, name) });
       } finally {
         await simulator.close();
       }
@@ -45,7 +50,8 @@ async function withEmbedded<T>(
     const simulator = await startSimulator(options);
     try {
       await configure(folder, { url: simulator.url });
-      return await use({ folder, simulator, path: (name) => join(folder, name) });
+      const socket = join(folder, 'data', 'redis', 'redis.sock');
+      return await use({ folder, simulator, socket, path: (name) => join(folder, name) });
     } finally {
       await untilRedisIsGone(folder);
       await simulator.close();
@@ -56,7 +62,7 @@ async function withEmbedded<T>(
 /** The private server stops when its last user has gone. */
 async function untilRedisIsGone(folder: string): Promise<void> {
   const socket = join(folder, 'data', 'redis', 'redis.sock');
-  await until('the private Redis to stop', () => !existsSync(socket), 15_000);
+  await until('the private Redis to stop', () => !existsSync(socket));
 }
 
 const JOB_KEYS = [
@@ -188,16 +194,34 @@ describe('enqueue, status and watch', () => {
       expect(table.stdout).toContain('1 completed');
     }));
 
-  test('a job for later waits, also for a command that would work on it itself', () =>
+  test('a job for later waits for its time, also for a command that works on it itself', () =>
     withPlace(async ({ folder, simulator, path }) => {
       await writeOva(path('box.ova'), packageOf([100]));
-      const at = new Date(Date.now() + 3_600_000).toISOString();
-      const uploading = start(['upload', 'box.ova', '--to', 'lab', '--start-at', at], folder);
-      await until('it waits', async () => (await json(['status'], folder))[0]?.state === 'delayed');
-      await new Promise((resolve) => setTimeout(resolve, 2_500));
-      expect(simulator.items()).toEqual([]);
+      const at = Date.now() + 8_000;
+      const startAt = ['--start-at', new Date(at).toISOString()];
+      const uploading = start(['upload', 'box.ova', '--to', 'lab', ...startAt], folder);
+      const [waiting] = await until('it waits', async () => {
+        const jobs = await json(['status'], folder);
+        return jobs.length > 0 && jobs;
+      });
+      expect(waiting?.state).toBe('delayed');
+      await until('an item', () => simulator.items().length > 0);
+      expect(Date.now()).toBeGreaterThanOrEqual(at);
+      expect((await uploading.ended).code).toBe(0);
+    }));
+
+  test('a command that waits for a job for later can be interrupted', () =>
+    withPlace(async ({ folder, simulator, socket, path }) => {
+      await writeOva(path('box.ova'), packageOf([100]));
+      const later = ['--start-at', '2099-01-01'];
+      const uploading = start(['upload', 'box.ova', '--to', 'lab', ...later], folder);
+      await until('its own worker', async () =>
+        (await connections(socket)).some((name) => name.startsWith('ovaferry-worker')),
+      );
       uploading.kill('SIGINT');
       expect((await uploading.ended).code).toBe(130);
+      expect(await json(['status'], folder)).toMatchObject([{ state: 'delayed' }]);
+      expect(simulator.items()).toEqual([]);
     }));
 
   test('what was enqueued is there after a power cut', () =>
@@ -233,6 +257,20 @@ function pidIsGone(pid: number): boolean {
   }
 }
 
+/** The names of whoever is connected to a server; none while it does not answer. */
+async function connections(socket: string): Promise<string[]> {
+  const redis = new Redis(socket, { lazyConnect: true, retryStrategy: () => null });
+  redis.on('error', () => undefined);
+  try {
+    const list = String(await redis.client('LIST'));
+    return [...list.matchAll(/ name=(\S*)/g)].map(([, name = '']) => name);
+  } catch {
+    return [];
+  } finally {
+    redis.disconnect();
+  }
+}
+
 describe('the private Redis', () => {
   const processes = (folder: string, what: string): number[] =>
     readdirSync('/proc')
@@ -248,28 +286,55 @@ describe('the private Redis', () => {
       .map(Number);
 
   test('is one, with one keeper, however many commands begin at once', () =>
-    withEmbedded(async ({ folder }) => {
+    withEmbedded(async ({ folder, socket }) => {
       for (let i = 0; i < 3; i += 1) {
-        await Promise.all(Array.from({ length: 4 }, () => run(['status'], folder)));
-        await new Promise((resolve) => setTimeout(resolve, 700));
+        // They stay connected, so that the server stays as well.
+        const users = Array.from({ length: 4 }, () => start(['watch', '--json'], folder));
+        const connected = async () =>
+          (await connections(socket)).filter((name) => name === 'ovaferry').length;
+        await until('all to be connected', async () => (await connected()) === 4);
+        // Keepers that came too late have gone, or go now.
+        await until('one keeper', () => processes(folder, 'keeper.js').length === 1);
         expect(processes(folder, 'redis-server')).toHaveLength(1);
-        expect(processes(folder, 'keeper.js')).toHaveLength(1);
+        for (const user of users) user.kill('SIGKILL');
+        for (const user of users) await user.ended;
+        if (i === 1) await untilRedisIsGone(folder);
       }
     }));
 
   test('is started again when it is killed, and kept again when its keeper is', () =>
-    withEmbedded(async ({ folder, path }) => {
+    withEmbedded(async ({ folder, socket, path }) => {
       await writeOva(path('box.ova'), packageOf([100]));
       const [job] = await json(['enqueue', 'box.ova', '--to', 'lab'], folder);
       for (const victim of ['redis-server', 'keeper.js', 'redis-server', 'keeper.js']) {
-        // A keeper that has just started is given the time to connect before it is missed.
-        await new Promise((resolve) => setTimeout(resolve, 3_000));
+        // One that has just started is given the time to connect before it is missed.
+        await until('a keeper', async () => (await connections(socket)).includes(KEEPER_NAME));
         for (const pid of processes(folder, victim)) process.kill(pid, 'SIGKILL');
-        const [after] = await json(['status', job?.id ?? ''], folder);
-        expect(after?.state).toBe('waiting');
-        await until('one server', () => processes(folder, 'redis-server').length === 1);
-        await until('one keeper', () => processes(folder, 'keeper.js').length === 1);
+        // By the next command, or the one after that.
+        await until('one server and one keeper', async () => {
+          const [after] = await json(['status', job?.id ?? ''], folder);
+          expect(after?.state).toBe('waiting');
+          const counts = ['redis-server', 'keeper.js'].map(
+            (what) => processes(folder, what).length,
+          );
+          return counts.join() === '1,1';
+        });
       }
+    }));
+
+  test('is stopped after its last user also by a keeper that was frozen for longer than its lock', () =>
+    withEmbedded(async ({ folder, socket }) => {
+      const user = start(['watch'], folder);
+      await until('a keeper', async () => (await connections(socket)).includes(KEEPER_NAME));
+      const [keeper = 0] = processes(folder, 'keeper.js');
+      process.kill(keeper, 'SIGSTOP');
+      await sleep(KEEPER_LOCK.stale * 1.5);
+      process.kill(keeper, 'SIGCONT');
+      user.kill('SIGKILL');
+      await user.ended;
+      const left = () =>
+        processes(folder, 'redis-server').length + processes(folder, 'keeper.js').length;
+      await until('both to end', () => left() === 0);
     }));
 
   test('and its keeper go when their folder is gone', () =>
@@ -279,7 +344,7 @@ describe('the private Redis', () => {
       await rm(join(folder, 'data'), { recursive: true });
       const left = () =>
         processes(folder, 'redis-server').length + processes(folder, 'keeper.js').length;
-      await until('both to end', () => left() === 0, 10_000);
+      await until('both to end', () => left() === 0);
     }));
 });
 

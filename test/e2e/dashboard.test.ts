@@ -5,7 +5,7 @@ import { describe, expect, test } from '@jest/globals';
 import { withPage } from '../helpers/browser.ts';
 import { json, type Running, run, start, until } from '../helpers/cli.ts';
 import { packageOf, writeOva } from '../helpers/packages.ts';
-import { enqueued, isUp, type Place, untilOver, withPlace } from '../helpers/place.ts';
+import { enqueued, isUp, jobsNow, type Place, untilOver, withPlace } from '../helpers/place.ts';
 
 async function withDashboard<T>(
   { folder }: Place,
@@ -198,7 +198,7 @@ describe('the dashboard', () => {
         expect(page.headers.get('content-security-policy')).toMatch(/frame-ancestors 'none'/);
         expect((await fetch(`${url}/..%2f..%2fcli%2fmain.js`)).status).toBe(404);
       });
-      const [job] = await json(['status', id], place.folder);
+      const [job] = await jobsNow(place, [id]);
       expect(job?.state).toBe('waiting');
     }));
 

@@ -114,7 +114,7 @@ describe('status', () => {
     withPlace({ importTimeMs: 60_000 }, async (place) => {
       const { folder } = place;
       const why = async () => (await run(['status'], folder)).stderr;
-      const id = await enqueued(place, '--pool', 'nas');
+      const id = await enqueued(place, { pool: 'nas' });
       expect(await why()).toMatch(/lab: no worker takes its jobs of the pool nas/);
       const { hour } = { hour: (new Date().getUTCHours() + 3) % 24 };
       const from = `${hour}`.padStart(2, '0');
@@ -140,9 +140,8 @@ describe('status', () => {
       const worker = place.worker();
       await isUp(worker);
       const id = await enqueued(place);
-      await until('a brake', async () =>
-        /lab is held: AUTH_REJECTED/.test((await run(['status'], place.folder)).stderr),
-      );
+      await until('a brake', async () => (await (await place.ferry()).brakes()).get('lab'));
+      expect((await run(['status'], place.folder)).stderr).toContain('lab is held: AUTH_REJECTED');
       await change(place, (text) => text.replace('password: wrong', 'password: simulated'));
       await until('that it was read', () => worker.output.stderr.includes('limits are as'));
       expect(await run(['resume', 'lab'], place.folder)).toMatchObject({ code: 0 });

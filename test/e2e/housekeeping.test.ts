@@ -2,7 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import type { SimulatorOptions } from '../../src/simulator/world.ts';
-import { json, run } from '../helpers/cli.ts';
+import { json, run, until } from '../helpers/cli.ts';
 import { isUp, type Place, untilOver, withPlace } from '../helpers/place.ts';
 
 interface Kept {
@@ -81,8 +81,7 @@ describe('housekeeping', () => {
       const { folder, source, simulator } = place;
       await isUp(place.worker());
       const { stdout } = await run(['enqueue', source, '--to', 'lab'], folder);
-      while (simulator.items().length === 0)
-        await new Promise((resolve) => setTimeout(resolve, 20));
+      await until('an item', () => simulator.items().length > 0);
       const [kept] = await json<Kept[]>(['rm', 'lab/appliances/box', '--yes'], folder);
       expect(kept).toMatchObject({
         done: false,

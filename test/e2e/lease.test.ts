@@ -7,7 +7,7 @@ import { until } from '../helpers/cli.ts';
 import { type TestRedis, withRedis } from '../helpers/redis.ts';
 import { withFolder } from '../helpers/temp.ts';
 
-const LEASE_MS = 1_500;
+const LEASE_MS = 4_000;
 
 interface Place {
   readonly redis: TestRedis;

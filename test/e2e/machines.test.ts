@@ -1,31 +1,68 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdir, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from '@jest/globals';
 import { Redis } from 'ioredis';
+import { createFerry } from '../../src/index.ts';
 import { findServer } from '../../src/redis/embedded.ts';
 import { startSimulator } from '../../src/simulator/server.ts';
 import { configure, json, run, start, until } from '../helpers/cli.ts';
 import { packageOf, writeOva } from '../helpers/packages.ts';
-import { isUp, untilAllOver, withPlace } from '../helpers/place.ts';
+import {
+  type Asking,
+  enqueueAll,
+  enqueueMany,
+  isUp,
+  jobsNow,
+  untilAllOver,
+  untilJob,
+  untilOver,
+  withPlace,
+} from '../helpers/place.ts';
 import { freePort } from '../helpers/ports.ts';
 import { withFolder } from '../helpers/temp.ts';
 
+/** A server that answers at a port of its own. */
+interface Server {
+  readonly port: number;
+  readonly child: ChildProcess;
+}
+
+type StartServer = (folder: string, ...args: string[]) => Promise<Server>;
+
 /** Servers that end with the test. */
-async function withServers<T>(
-  use: (server: (folder: string, ...args: string[]) => Promise<ChildProcess>) => Promise<T>,
-): Promise<T> {
+async function withServers<T>(use: (start: StartServer) => Promise<T>): Promise<T> {
   const servers: ChildProcess[] = [];
   try {
     return await use(async (folder, ...args) => {
       await mkdir(folder, { recursive: true });
-      const server = spawn(findServer(), args, { cwd: folder, stdio: 'ignore' });
-      servers.push(server);
-      return server;
+      for (;;) {
+        const port = await freePort();
+        const own = [...args, '--port', String(port)];
+        const child = spawn(findServer(), own, { cwd: folder, stdio: 'ignore' });
+        servers.push(child);
+        const hasEnded = (): boolean => child.exitCode !== null;
+        await until('a server', async () => hasEnded() || (await ask(port, 'PING')) === 'PONG');
+        // Where somebody took the port meanwhile it has ended at once.
+        if (!hasEnded()) return { port, child };
+      }
     });
   } finally {
-    for (const server of servers) server.kill('SIGKILL');
+    const ended = servers
+      .filter(({ exitCode, signalCode }) => exitCode === null && signalCode === null)
+      .map((child) => new Promise((resolve) => child.once('exit', resolve)));
+    for (const child of servers) child.kill('SIGKILL');
+    await Promise.all(ended);
+  }
+}
+
+/** The library with the configuration in a folder. */
+async function withFerry<T>(folder: string, use: (asking: Asking) => Promise<T>): Promise<T> {
+  const ferry = await createFerry({ config: join(folder, 'ovaferry.yaml') });
+  try {
+    return await use({ ferry: () => Promise.resolve(ferry) });
+  } finally {
+    await ferry.close();
   }
 }
 
@@ -41,9 +78,6 @@ async function ask(port: number, command: string, ...args: string[]): Promise<un
   }
 }
 
-const untilAnswers = (port: number) =>
-  until('a server', async () => (await ask(port, 'PING')) === 'PONG');
-
 describe('a pool', () => {
   test('is whose workers alone take its jobs; they take those of all as well', () =>
     withPlace({}, async (place) => {
@@ -53,26 +87,22 @@ describe('a pool', () => {
       const [pooled] = await json(['enqueue', local, '--to', 'lab', '--pool', 'nas1'], folder);
       expect(pooled).toMatchObject({ pool: 'nas1', target: 'lab', state: 'waiting' });
       await rename(local, hidden); // no other host sees it
-      const [shared] = await json(['enqueue', source, '--to', 'lab'], folder);
-      expect(shared).toMatchObject({ pool: null });
+      // They came later, and are done before it is looked at.
+      const [shared = ''] = await enqueueAll(place, [source]);
+      expect(await jobsNow(place, [shared])).toMatchObject([{ pool: null }]);
       await isUp(place.worker());
-      await untilAllOver(place, [shared?.id ?? '']);
-      await sleep(1_500);
-      expect(await json(['status', pooled?.id ?? ''], folder)).toMatchObject([
+      await untilOver(place, shared);
+      await untilAllOver(place, await enqueueMany(place, 3));
+      expect(await jobsNow(place, [pooled?.id ?? ''])).toMatchObject([
         { state: 'waiting', target: 'lab' },
       ]);
-      expect(simulator.items()).toHaveLength(1);
+      expect(simulator.items()).toHaveLength(4);
 
       await rename(hidden, local);
-      const worker = start(['worker', '--pool', 'nas1'], folder);
-      try {
-        const [done] = await untilAllOver(place, [pooled?.id ?? '']);
-        expect(done).toMatchObject({ state: 'completed', pool: 'nas1' });
-        expect((await run(['status'], folder)).stdout).toContain('2 completed');
-      } finally {
-        worker.kill('SIGKILL');
-        await worker.ended;
-      }
+      place.worker('--pool', 'nas1');
+      const done = await untilOver(place, pooled?.id ?? '');
+      expect(done).toMatchObject({ state: 'completed', pool: 'nas1' });
+      expect((await run(['status'], folder)).stdout).toContain('5 completed');
     }));
 
   test('without a worker: `upload` works on its own jobs, and `cancel` ends one', () =>
@@ -95,35 +125,33 @@ describe('a pool', () => {
     }));
 });
 
+const DURABLE = ['--appendonly', 'yes', '--appendfsync', 'always', '--save', ''];
+
 describe('sentinels', () => {
   test('a failover in the middle of an upload: it goes on, whole, with no byte again', () =>
     withFolder((folder) =>
       withServers(async (server) => {
-        const [master, replica] = [await freePort(), await freePort()];
-        const durable = ['--appendonly', 'yes', '--appendfsync', 'always', '--save', ''];
-        const first = await server(join(folder, 'a'), '--port', String(master), ...durable);
-        await untilAnswers(master);
-        await server(
+        const master = await server(join(folder, 'a'), ...DURABLE);
+        const replica = await server(
           join(folder, 'b'),
-          ...['--port', String(replica), '--replicaof', '127.0.0.1', String(master), ...durable],
+          ...['--replicaof', '127.0.0.1', String(master.port), ...DURABLE],
         );
+        const replication = async () => String(await ask(replica.port, 'INFO', 'replication'));
         await until('the replica', async () =>
-          String(await ask(replica, 'INFO', 'replication')).includes('master_link_status:up'),
+          (await replication()).includes('master_link_status:up'),
         );
-        const sentinels = [await freePort(), await freePort(), await freePort()];
-        for (const port of sentinels) {
-          const own = join(folder, String(port));
+        const sentinels: number[] = [];
+        for (const name of ['s1', 's2', 's3']) {
+          const own = join(folder, name);
           await mkdir(own);
           await writeFile(
             join(own, 'sentinel.conf'),
-            `port ${port}
-sentinel monitor ferry 127.0.0.1 ${master} 2
+            `sentinel monitor ferry 127.0.0.1 ${master.port} 2
 sentinel down-after-milliseconds ferry 1000
 sentinel failover-timeout ferry 4000
 `,
           );
-          await server(own, 'sentinel.conf', '--sentinel');
-          await untilAnswers(port);
+          sentinels.push((await server(own, 'sentinel.conf', '--sentinel')).port);
         }
         await until('the sentinels see each other', async () => {
           const info = String(await ask(sentinels[0] ?? 0, 'INFO', 'sentinel'));
@@ -133,43 +161,29 @@ sentinel failover-timeout ferry 4000
         const hosts = sentinels.map((port) => `127.0.0.1:${port}`).join(',');
         const redis = `redis-sentinel://${hosts}/ferry`;
         await configure(folder, { url: simulator.url, redis, lease: '20s' });
-        const members = packageOf([9_000_000]);
-        const source = await writeOva(join(folder, 'box.ova'), members);
+        const source = await writeOva(join(folder, 'box.ova'), packageOf([9_000_000]));
         const workers = [start(['worker'], folder), start(['worker'], folder)];
         try {
-          for (const worker of workers) await isUp(worker);
-          const [job] = await json(['enqueue', source, '--to', 'lab'], folder);
-          const disk = () => simulator.items()[0]?.files[1];
-          await until('bytes', () => (disk()?.received ?? 0) > 1_000_000);
-          first.kill('SIGKILL');
-          await until(
-            'the new master',
-            async () => String(await ask(replica, 'INFO', 'replication')).includes('role:master'),
-            30_000,
-          );
-          const done = await until(
-            'the end',
-            async () => {
-              const jobs = await run(['status', job?.id ?? '', '--json'], folder);
-              const [seen] = JSON.parse(jobs.stdout || '[]');
-              return seen?.state === 'completed' && seen;
-            },
-            60_000,
-          );
-          expect(done).toMatchObject({ bytesResent: 0 });
-          expect(simulator.items()).toHaveLength(1);
-          const ranges = disk()?.ranges ?? [];
-          expect(ranges.reduce((sum, { arrived, stored }) => sum + arrived - stored, 0)).toBe(0);
-          // What is enqueued afterwards arrives as well.
-          const [next] = await json(['enqueue', source, '--to', 'lab', '--name', 'next'], folder);
-          await until(
-            'the next one',
-            async () => {
-              const [seen] = await json(['status', next?.id ?? ''], folder);
-              return seen?.state === 'completed';
-            },
-            60_000,
-          );
+          await withFerry(folder, async (asking) => {
+            for (const worker of workers) await isUp(worker);
+            const [id = ''] = await enqueueAll(asking, [source]);
+            const disk = () => simulator.items()[0]?.files[1];
+            await until('bytes', () => (disk()?.received ?? 0) > 1_000_000);
+            master.child.kill('SIGKILL');
+            await until('the new master', async () =>
+              (await replication()).includes('role:master'),
+            );
+            expect(await untilOver(asking, id)).toMatchObject({
+              state: 'completed',
+              bytesResent: 0,
+            });
+            expect(simulator.items()).toHaveLength(1);
+            const ranges = disk()?.ranges ?? [];
+            expect(ranges.reduce((sum, { arrived, stored }) => sum + arrived - stored, 0)).toBe(0);
+            // What is enqueued afterwards arrives as well.
+            const [next = ''] = await enqueueAll(asking, [source], { name: 'next' });
+            expect(await untilOver(asking, next)).toMatchObject({ state: 'completed' });
+          });
         } finally {
           for (const worker of workers) worker.kill('SIGKILL');
           for (const worker of workers) await worker.ended;
@@ -183,14 +197,11 @@ describe('a cluster', () => {
   test('takes everything: batches, limits, lines, cancelling, retrying', () =>
     withFolder((folder) =>
       withServers(async (server) => {
-        const ports = [await freePort(), await freePort(), await freePort()];
-        for (const port of ports) {
+        const ports: number[] = [];
+        for (const name of ['n1', 'n2', 'n3']) {
           const cluster = ['--cluster-enabled', 'yes', '--cluster-config-file', 'nodes.conf'];
-          await server(
-            join(folder, String(port)),
-            ...['--port', String(port), '--appendonly', 'yes', ...cluster],
-          );
-          await untilAnswers(port);
+          const node = await server(join(folder, name), '--appendonly', 'yes', ...cluster);
+          ports.push(node.port);
         }
         const slots = [0, 5_461, 10_923, 16_384];
         for (const [i, port] of ports.entries()) {
@@ -225,18 +236,21 @@ describe('a cluster', () => {
         await json(['cancel', last?.id ?? ''], folder);
         const worker = start(['worker'], folder);
         try {
-          await until('the end', async () => {
-            const seen = await json(['status', ...jobs.map(({ id }) => id)], folder);
-            return seen.every(({ state }) => state === 'completed' || state === 'failed');
+          await withFerry(folder, async (asking) => {
+            await untilAllOver(
+              asking,
+              jobs.map(({ id }) => id),
+            );
+            const summary = await run(['status', '--batch', 'all'], folder);
+            expect(summary.stdout).toContain('3 of 4 arrived, 1 failed');
+            const failed = jobs[3]?.id ?? '';
+            await json(['retry', failed], folder);
+            await untilJob(
+              ...([asking, failed, 'the end of the retried one'] as const),
+              ({ state, attempts }) => state === 'failed' && attempts === 2,
+            );
+            expect(simulator.items()).toHaveLength(3);
           });
-          const summary = await run(['status', '--batch', 'all'], folder);
-          expect(summary.stdout).toContain('3 of 4 arrived, 1 failed');
-          await json(['retry', jobs[3]?.id ?? ''], folder);
-          await until('the end of the retried one', async () => {
-            const [seen] = await json(['status', jobs[3]?.id ?? ''], folder);
-            return seen?.state === 'failed';
-          });
-          expect(simulator.items()).toHaveLength(3);
         } finally {
           worker.kill('SIGKILL');
           await worker.ended;

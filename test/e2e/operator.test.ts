@@ -7,11 +7,15 @@ import { expectWhole } from '../helpers/expect-whole.ts';
 import { packageOf, writeOva } from '../helpers/packages.ts';
 import {
   doubled,
+  enqueueAll,
   enqueued,
   enqueueMany,
   isUp,
+  jobsNow,
+  type Place,
   received,
   untilAllOver,
+  untilJob,
   untilOver,
   withPlace,
 } from '../helpers/place.ts';
@@ -21,6 +25,10 @@ const REFUSED = {
   headers: { 'content-type': 'application/vnd.vmware.vcloud.error+xml' },
   body: '<Error xmlns="http://www.vmware.com/vcloud/v1.5" majorErrorCode="400" minorErrorCode="BAD_REQUEST" message="[ x ] no such policy"/>',
 };
+
+/** Waits until the target lab is held. */
+const untilHeld = (place: Place): Promise<unknown> =>
+  until('the brake', async () => (await (await place.ferry()).brakes()).get('lab'));
 
 describe('a target whose fault burns no jobs', () => {
   test('a rejected login: one attempt over all workers, all jobs kept, shown, and resumed', () =>
@@ -36,11 +44,10 @@ describe('a target whose fault burns no jobs', () => {
       const ids = await enqueueMany(place, 12);
       const workers = [place.worker(), place.worker(), place.worker()];
       for (const worker of workers) await isUp(worker);
-      const held = () => run(['status'], folder).then(({ stderr }) => stderr.includes('is held'));
-      await until('the brake', held);
+      await untilHeld(place);
       await sleep(2_500); // three more rounds of every worker
       expect(simulator.world.sessions.attempts).toBe(1);
-      const jobs = await json(['status', ...ids], folder);
+      const jobs = await jobsNow(place, [...ids]);
       expect(jobs.filter(({ state }) => state === 'failed')).toEqual([]);
       const { stderr } = await run(['status'], folder);
       expect(stderr).toMatch(/lab is held: AUTH_REJECTED: .*\n.*\n.*ovaferry resume lab/);
@@ -91,8 +98,9 @@ describe('a target whose fault burns no jobs', () => {
       const ids = await enqueueMany(place, 8);
       place.worker();
       const failed = async () =>
-        (await json(['status', ...ids], folder)).filter(({ state }) => state === 'failed');
+        (await jobsNow(place, ids)).filter(({ state }) => state === 'failed');
       await until('three failures', async () => (await failed()).length >= 3);
+      await untilHeld(place);
       await sleep(2_500);
       expect((await failed()).map(({ error }) => error?.code)).toEqual(
         Array.from({ length: 3 }, () => 'VCD_REJECTED'),
@@ -131,18 +139,15 @@ test('a source whose file system is away is kept, not failed', () =>
     const mount = join(folder, 'mount');
     await mkdir(mount);
     const source = await writeOva(join(mount, 'far.ova'), packageOf([1_000]));
-    const [job] = await json(['enqueue', source, '--to', 'lab'], folder);
+    const [id = ''] = await enqueueAll(place, [source]);
     await rename(mount, join(folder, 'unmounted'));
     await mkdir(mount);
     place.worker();
-    const kept = await until('the job to be kept', async () => {
-      const [seen] = await json(['status', job?.id ?? ''], folder);
-      return seen?.state === 'delayed' && seen;
-    });
+    const kept = await untilJob(place, id, 'the job to be kept', (job) => job.state === 'delayed');
     expect(kept.error).toMatchObject({ code: 'SOURCE_UNREACHABLE', permanent: false });
     await rename(join(folder, 'unmounted', 'far.ova'), source);
-    await json(['retry', job?.id ?? ''], folder);
-    expect(await untilOver(place, job?.id ?? '')).toMatchObject({ state: 'completed' });
+    await (await place.ferry()).retry([id]);
+    expect(await untilOver(place, id)).toMatchObject({ state: 'completed' });
   }));
 
 test('a source whose file system goes away during the transfer is kept as well', () =>
@@ -154,16 +159,16 @@ test('a source whose file system goes away during the transfer is kept as well',
       await mkdir(mount);
       const source = await writeOva(join(mount, 'box.ova'), packageOf([3_000_000]));
       place.worker();
-      const [job] = await json(['enqueue', source, '--to', 'lab'], folder);
+      const [id = ''] = await enqueueAll(place, [source]);
       await until('some bytes', () => received(place) > 300_000);
       await rename(mount, join(folder, 'unmounted'));
-      await until('the job to be kept', async () => {
-        const [seen] = await json(['status', job?.id ?? ''], folder);
-        return seen?.state === 'delayed' && seen.error?.code === 'SOURCE_UNREACHABLE';
-      });
+      await untilJob(
+        ...([place, id, 'the job to be kept'] as const),
+        ({ state, error }) => state === 'delayed' && error?.code === 'SOURCE_UNREACHABLE',
+      );
       await rename(join(folder, 'unmounted'), mount);
-      await json(['retry', job?.id ?? ''], folder);
-      expect(await untilOver(place, job?.id ?? '')).toMatchObject({ state: 'completed' });
+      await (await place.ferry()).retry([id]);
+      expect(await untilOver(place, id)).toMatchObject({ state: 'completed' });
       expect(doubled(place)).toBe(0);
     },
   ));
@@ -175,10 +180,9 @@ test('a quota that is full holds the target until a person has made room', () =>
     simulator.world.faults.add({ on: { method: 'PUT', file: 'disk' }, do: { failImport: error } });
     place.worker();
     const id = await enqueued(place);
-    await until('the brake', async () =>
-      (await run(['status'], folder)).stderr.includes('lab is held: QUOTA_EXCEEDED'),
-    );
-    expect(await json(['status', id], folder)).toMatchObject([{ state: 'delayed' }]);
+    await untilHeld(place);
+    expect((await run(['status'], folder)).stderr).toContain('lab is held: QUOTA_EXCEEDED');
+    expect(await jobsNow(place, [id])).toMatchObject([{ state: 'delayed' }]);
     expect(simulator.items()).toEqual([]);
     expect((await run(['resume', 'lab'], folder)).code).toBe(0);
     expect(await untilOver(place, id)).toMatchObject({ state: 'completed' });
@@ -187,20 +191,19 @@ test('a quota that is full holds the target until a person has made room', () =>
 
 test('an upload of which nothing moves for a day is given up, and says what was tried', () =>
   withPlace({}, async (place) => {
-    const { folder, simulator, redis } = place;
+    const { simulator, redis } = place;
     // Longer than a run waits, so that each try is a run of its own.
     const later = { status: 503, headers: { 'retry-after': '120' } };
     simulator.world.faults.add({ on: { path: '/api/catalog/' }, times: 0, do: later });
     place.worker();
     const id = await enqueued(place);
-    const isDelayed = async () => (await json(['status', id], folder))[0]?.state === 'delayed';
-    await until('the first failure', isDelayed);
+    await untilJob(place, id, 'the first failure', ({ state }) => state === 'delayed');
     const key = `{ovaferry}:upload-lab:${id}`;
     const data = JSON.parse((await redis.client.hget(key, 'data')) ?? '');
     const yesterday = Date.now() - 25 * 3_600_000;
     const aged = { ...data, failingSince: yesterday, retryAt: Date.now() };
     await redis.client.hset(key, 'data', JSON.stringify(aged));
-    await json(['retry', id], folder);
+    await (await place.ferry()).retry([id]);
     const verdict = async () =>
       JSON.parse((await redis.client.hget(key, 'data')) ?? '').verdict ?? undefined;
     await until('the verdict', verdict);
@@ -210,7 +213,7 @@ test('an upload of which nothing moves for a day is given up, and says what was 
       message: expect.stringMatching(/nothing moved since .*, after 2 runs; the last failure: GET/),
     });
     simulator.world.faults.clear();
-    await json(['retry', id], folder);
+    await (await place.ferry()).retry([id]);
     expect(await untilOver(place, id)).toMatchObject({ error: { code: 'GAVE_UP' } });
     expect(simulator.items()).toEqual([]);
   }));
@@ -288,7 +291,7 @@ describe('what is left on the server', () => {
       const { folder, simulator } = place;
       simulator.world.faults.add({ on: { method: 'PUT', file: 'disk' }, after: 2, do: REFUSED });
       place.worker();
-      const id = await enqueued(place, '--keep-failed');
+      const id = await enqueued(place, { keepFailed: true });
       expect(await untilOver(place, id)).toMatchObject({
         state: 'failed',
         error: { code: 'VCD_REJECTED' },
@@ -308,7 +311,7 @@ describe('what is left on the server', () => {
       const failing = { on: { method: 'PUT', file: 'disk' }, times: 2, do: { failImport: error } };
       simulator.world.faults.add(failing);
       place.worker();
-      const id = await enqueued(place, '--keep-failed');
+      const id = await enqueued(place, { keepFailed: true });
       expect(await untilOver(place, id)).toMatchObject({ error: { code: 'IMPORT_REJECTED' } });
       expect(simulator.items()).toMatchObject([{ status: -1 }]);
       // Nobody waits for what only a person can decide.
@@ -317,15 +320,15 @@ describe('what is left on the server', () => {
       const other = await run(['upload', 'other.ova', ...replace], folder);
       expect(other.code).toBe(1);
       expect(other.stdout).toMatch(/NAME_TAKEN[\s\S]*ovaferry retry lab-/);
-      await json(['retry', id], folder); // and it is refused once more
-      await until('the second refusal', async () => {
-        const [job] = await json(['status', id], folder);
-        return job?.state === 'failed' && job.attempts === 2;
-      });
+      await (await place.ferry()).retry([id]); // and it is refused once more
+      await untilJob(
+        ...([place, id, 'the second refusal'] as const),
+        ({ state, attempts }) => state === 'failed' && attempts === 2,
+      );
       expect(simulator.items()).toMatchObject([{ status: -1 }]);
       expect((await run(['cancel', id], folder)).code).toBe(0);
       await until('nothing to be left', () => simulator.items().length === 0);
-      await json(['retry', id], folder);
+      await (await place.ferry()).retry([id]);
       expect(await untilOver(place, id)).toMatchObject({ state: 'completed' });
       expectWhole(place);
     }));
@@ -411,11 +414,8 @@ describe('--if-exists', () => {
       const [old] = [...simulator.world.items()];
       const first = place.worker();
       await isUp(first);
-      const id = await enqueued(place, '--if-exists', 'replace');
-      await until('the import', async () => {
-        const [job] = await json(['status', id], folder);
-        return job?.stage === 'importing';
-      });
+      const id = await enqueued(place, { ifExists: 'replace' });
+      await untilJob(place, id, 'the import', ({ stage }) => stage === 'importing');
       first.kill('SIGKILL');
       await first.ended;
       const cancelling = run(['cancel', id], folder);

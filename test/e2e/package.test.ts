@@ -1,11 +1,12 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { cp, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { beforeAll, describe, expect, test } from '@jest/globals';
 import { type Simulator, startSimulator } from '../../src/simulator/server.ts';
 import { configure, type Ended, until } from '../helpers/cli.ts';
 import { packageOf, writeOva } from '../helpers/packages.ts';
 import { type TestRedis, withRedis } from '../helpers/redis.ts';
+import { atEnd } from '../helpers/sandbox.ts';
 import { withFolder } from '../helpers/temp.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..', '..');
@@ -28,6 +29,10 @@ let leave: () => void;
 let left: Promise<unknown>;
 
 beforeAll(async () => {
+  atEnd(async () => {
+    leave?.();
+    await left;
+  });
   const ready = new Promise<Installed>((resolve, reject) => {
     left = withInstalled((place) => {
       resolve(place);
@@ -38,11 +43,6 @@ beforeAll(async () => {
   });
   installed = await ready;
 }, INSTALL_MS);
-
-afterAll(async () => {
-  leave?.();
-  await left;
-}, 60_000);
 
 async function withInstalled(use: (place: Installed) => Promise<void>): Promise<void> {
   await withFolder((folder) =>
@@ -155,13 +155,15 @@ describe('the packed package', () => {
       'package.json',
     ]);
     for (const needed of [
-      'dist/cli/main.js',
+      'dist/ovaferry.js',
+      'dist/keeper.js',
+      'dist/digest-thread.js',
+      'dist/descriptor-process.js',
+      'dist/page/index.html',
+      'dist/page/page.js',
+      'dist/page/page.css',
       'dist/index.js',
       'dist/index.d.ts',
-      'dist/ovf/descriptor-process.js',
-      'dist/observe/page/index.html',
-      'dist/observe/page/page.js',
-      'dist/observe/page/page.css',
       'docs/errors.md',
       'docs/library.md',
       'docs/configuration.md',

@@ -1,13 +1,14 @@
 import { connect, createServer, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from '@jest/globals';
-import { configure, json, until } from '../helpers/cli.ts';
+import { configure, until } from '../helpers/cli.ts';
 import { expectWhole } from '../helpers/expect-whole.ts';
 import {
   doubled,
   enqueued,
   enqueueMany,
   isUp,
+  jobsNow,
   type Place,
   received,
   untilAllOver,
@@ -16,6 +17,9 @@ import {
 } from '../helpers/place.ts';
 
 const LEASE_MS = 3_000;
+/** Of what is looked at by the clock: less than one lease more is what a busy machine may take. */
+const LONGER_LEASE_MS = 6_000;
+const SLACK_MS = 5_000;
 
 /** By run: which wrote to the first item's disk, in the order of their requests. */
 function writers({ simulator }: Place): string[] {
@@ -32,11 +36,11 @@ function expectOneWriterAtATime(place: Place): void {
 }
 
 /** A way to Redis that can be cut, and stays silent then, as a firewall does. */
-async function proxyTo(port: number): Promise<{ port: number; cut(): void; close(): void }> {
+async function proxyTo(path: string): Promise<{ port: number; cut(): void; close(): void }> {
   const sockets = new Set<Socket>();
   let open = true;
   const server = createServer((inside) => {
-    const outside = connect(port, '127.0.0.1');
+    const outside = connect(path);
     for (const [from, to] of [
       [inside, outside],
       [outside, inside],
@@ -65,7 +69,7 @@ describe('one writer', () => {
   test('also when a worker is cut off from Redis: it stops before another begins', () =>
     withPlace({ size: 8_000_000, rateBytesPerSecond: 1_000_000 }, async (place) => {
       const { folder, simulator, redis } = place;
-      const proxy = await proxyTo(Number(new URL(redis.url).port));
+      const proxy = await proxyTo(redis.socket);
       try {
         const behind = { url: simulator.url, redis: `redis://127.0.0.1:${proxy.port}` };
         const tail = '  chunkSize: 300kB\n';
@@ -139,11 +143,11 @@ test('a worker that is told twice to stop leaves at once', () =>
     await until('some bytes', () => received(place) > 10_000);
     place.redis.freeze(); // so that it can't hand over
     worker.kill('SIGTERM');
-    await sleep(300);
+    await until('the first signal', () => worker.output.stderr.includes('stopping'));
     const again = Date.now();
     worker.kill('SIGTERM');
     expect((await worker.ended).code).toBe(130);
-    expect(Date.now() - again).toBeLessThan(500);
+    expect(Date.now() - again).toBeLessThan(3_000); // handing over would take as long as Redis is away
     place.redis.thaw();
   }));
 
@@ -152,7 +156,7 @@ test('what has begun is taken over before 400 that wait, also by workers that ar
     {
       size: 12_000_000,
       rateBytesPerSecond: 1_000_000,
-      config: { more: '    concurrency: 3\n', tail: '  concurrency: 1\n' },
+      config: { more: '    concurrency: 3\n', tail: '  concurrency: 1\n', lease: '6s' },
     },
     async (place) => {
       const first = place.worker();
@@ -167,7 +171,7 @@ test('what has begun is taken over before 400 that wait, also by workers that ar
       const killedAt = Date.now();
       const had = received(place);
       await until('the take-over', () => received(place) > had + 100_000);
-      expect(Date.now() - killedAt).toBeLessThan(LEASE_MS * 1.5 + 2_500);
+      expect(Date.now() - killedAt).toBeLessThan(LONGER_LEASE_MS * 1.5 + SLACK_MS);
       expect(await untilOver(place, id)).toMatchObject({ state: 'completed' });
       expect(place.simulator.items().length).toBeLessThan(300); // long before the rest
     },
@@ -181,10 +185,10 @@ test('a long import does not idle the line, and many of them hold back what has 
       config: { more: '    concurrency: 1\n    imports: 2\n' },
     },
     async (place) => {
-      const { folder, simulator } = place;
+      const { simulator } = place;
       place.worker();
       const ids = await enqueueMany(place, 5, 300_000);
-      const stages = async () => (await json(['status', ...ids], folder)).map(({ stage }) => stage);
+      const stages = async () => (await jobsNow(place, ids)).map(({ stage }) => stage);
       let most = 0;
       const looking = setInterval(() => {
         const unfinished = simulator.items().filter(({ status }) => status === 0).length;

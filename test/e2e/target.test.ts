@@ -6,10 +6,10 @@ import { describe, expect, test } from '@jest/globals';
 import { RELEASES } from '../../src/simulator/releases.ts';
 import { startSimulator } from '../../src/simulator/server.ts';
 import type { SimulatorOptions } from '../../src/simulator/world.ts';
-import { json, run, until } from '../helpers/cli.ts';
+import { json, run } from '../helpers/cli.ts';
 import { attribute, call, loggedIn, pathOf } from '../helpers/http.ts';
 import { packageOf, writeFolder, writeOva } from '../helpers/packages.ts';
-import { enqueueMany, isUp, untilAllOver, withPlace } from '../helpers/place.ts';
+import { enqueueMany, isUp, untilAllOver, untilJobs, withPlace } from '../helpers/place.ts';
 import { withFolder } from '../helpers/temp.ts';
 
 const MB = 1024 * 1024;
@@ -45,11 +45,10 @@ describe("a vCD's limits, with a worker", () => {
         config: { more: '    concurrency: 6\n', tail: '  concurrency: 6\n' },
       },
       async (place) => {
-        const { folder, simulator } = place;
+        const { simulator } = place;
         const ids = await enqueueMany(place, 4, MB - 10_000);
         await isUp(place.worker());
-        const waiting = await until('three uploads and one that waits', async () => {
-          const jobs = await json(['status', ...ids], folder);
+        const waiting = await untilJobs(place, ids, 'three uploads, one that waits', (jobs) => {
           const done = jobs.filter(({ state }) => state === 'completed');
           const late = jobs.filter(({ error }) => error?.code === 'STORAGE_FULL');
           return done.length === 3 && late.length === 1 && late;
@@ -60,7 +59,7 @@ describe("a vCD's limits, with a worker", () => {
         expect(simulator.items().every(({ status }) => status === 8)).toBe(true);
         const [profile] = simulator.world.org.vdc?.profiles ?? [];
         if (profile) profile.limitBytes = 10 * MB;
-        await json(['retry', waiting[0]?.id ?? ''], folder);
+        await (await place.ferry()).retry([waiting[0]?.id ?? '']);
         await untilAllOver(place, ids);
         expect(simulator.items()).toHaveLength(4);
       },

@@ -6,7 +6,7 @@ import { createProgram, examplesOf } from '../../src/cli/program.ts';
 import { configure, run } from '../helpers/cli.ts';
 import { withFolder } from '../helpers/temp.ts';
 
-const MAIN = join(import.meta.dirname, '..', '..', '..', 'dist', 'cli', 'main.js');
+const MAIN = join(import.meta.dirname, '..', '..', '..', 'dist', 'ovaferry.js');
 
 /** As in a bash without the package bash-completion; sourced twice, as happens. */
 const BASH = `

@@ -3,11 +3,14 @@ import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { FerryError } from '../../src/errors.ts';
 import { NO_CHECKPOINT } from '../../src/jobs/job-data.ts';
-import { digest, packageOf, writeOva } from '../helpers/packages.ts';
+import { digest, type Member, packageOf, writeOva } from '../helpers/packages.ts';
+import { atOnce, withOpenOnce } from '../helpers/side-by-side.ts';
 import { withFolder } from '../helpers/temp.ts';
 import { type UploadOptions, type UploadWorld, withUploads } from '../helpers/upload.ts';
 
 const CHUNK = 100_000;
+/** Deaths that are tried side by side: each has a server of its own. */
+const AT_ONCE = 6;
 const MEMORIES = ['remembering everything', 'remembering nothing'] as const;
 
 type Moment = 'before' | 'after';
@@ -22,58 +25,63 @@ function dyingAt(n: number, moment: Moment): UploadOptions {
   };
 }
 
-/** The names of the calls that an upload makes, in their order. */
-async function callsOf(
-  source: string,
-  options: UploadOptions,
-  prepare: Prepare,
-): Promise<string[]> {
-  const calls: string[] = [];
-  await withUploads({}, async (world) => {
-    await prepare(world, source);
-    await world.upload(source, {
-      ...options,
-      chunkBytes: CHUNK,
-      around: (call, _when, name) => {
-        calls[call - 1] = name;
-      },
-    });
+/** A server, on which there may be an item of the same name already. */
+function withServer(
+  old: string | undefined,
+  { openImage }: Opening,
+  use: (world: UploadWorld) => Promise<void>,
+): Promise<void> {
+  return withUploads({}, async (world) => {
+    if (old !== undefined)
+      await world.upload(old, { name: 'box', jobId: 'lab-0', verify: 'off', openImage });
+    world.remembered.current = NO_CHECKPOINT;
+    await use(world);
   });
-  return calls;
 }
 
-type Prepare = (world: UploadWorld, source: string) => Promise<void>;
+type Opening = Required<Pick<UploadOptions, 'openImage'>>;
 
 /**
  * Dies at each call of an upload in turn, and each time is followed by a run that has to end it.
  *
+ * @param old the package of an item that is there before
  * @returns how many calls an upload makes
  */
 async function dieEverywhere(
   options: UploadOptions,
   memory: (typeof MEMORIES)[number],
   check: (world: UploadWorld, moment: string) => void,
-  prepare: Prepare = () => Promise.resolve(),
+  old?: readonly Member[],
 ): Promise<number> {
-  return withFolder(async (folder) => {
-    const source = await writeOva(join(folder, 'box.ova'), packageOf([250_000, 10]));
-    const calls = await callsOf(source, options, prepare);
-    for (const [i, name] of calls.entries()) {
-      // After a call that only reads is before the next one.
-      const moments: Moment[] = /^(get|list)/.test(name) ? ['before'] : ['before', 'after'];
-      for (const moment of moments) {
-        await withUploads({}, async (world) => {
-          await prepare(world, source);
-          const died = world.upload(source, { ...options, ...dyingAt(i + 1, moment) });
+  return withFolder((folder) =>
+    withOpenOnce(async (openImage) => {
+      const source = await writeOva(join(folder, 'box.ova'), packageOf([250_000, 10]));
+      const before = old && (await writeOva(join(folder, 'old.ova'), old));
+      const asked = { ...options, chunkBytes: CHUNK, openImage };
+      const calls: string[] = [];
+      const around: UploadOptions['around'] = (call, _when, name) => {
+        calls[call - 1] = name;
+      };
+      await withServer(before, asked, async (world) => {
+        await world.upload(source, { ...asked, around });
+      });
+      const deaths = calls.flatMap((name, i) => {
+        // After a call that only reads is before the next one.
+        const moments: Moment[] = /^(get|list)/.test(name) ? ['before'] : ['before', 'after'];
+        return moments.map((moment) => ({ call: i + 1, name, moment }));
+      });
+      await atOnce(AT_ONCE, deaths, ({ call, name, moment }) =>
+        withServer(before, asked, async (world) => {
+          const died = world.upload(source, { ...asked, ...dyingAt(call, moment) });
           await expect(died).rejects.toMatchObject({ code: 'LOCK_LOST' });
           if (memory === 'remembering nothing') world.remembered.current = NO_CHECKPOINT;
-          await world.upload(source, { ...options, chunkBytes: CHUNK });
-          check(world, `${moment} call ${i + 1}, ${name}`);
-        });
-      }
-    }
-    return calls.length;
-  });
+          await world.upload(source, asked);
+          check(world, `${moment} call ${call}, ${name}`);
+        }),
+      );
+      return calls.length;
+    }),
+  );
 }
 
 describe.each(MEMORIES)('an upload whose process dies around any call of the API, %s', (memory) => {
@@ -89,7 +97,7 @@ describe.each(MEMORIES)('an upload whose process dies around any call of the API
       expect({ moment, kept }).toEqual({ moment, kept: 250_000 });
     });
     expect(calls).toBeGreaterThan(10);
-  }, 120_000);
+  });
 
   test('is ended by the next run with all that was asked for: server-verified, kept, noted', async () => {
     const asked: UploadOptions = {
@@ -112,12 +120,12 @@ describe.each(MEMORIES)('an upload whose process dies around any call of the API
       expect({ moment, noted: item?.metadata['cpus'] }).toEqual({ moment, noted: '4' });
     });
     expect(calls).toBeGreaterThan(12);
-  }, 120_000);
+  });
 
   test('is ended by the next run where it replaces an item: the new one is there, the old one gone', async () => {
-    let old = '';
+    const old = packageOf([10, 20]);
     const calls = await dieEverywhere(
-      { ifExists: 'replace' },
+      { ifExists: 'replace', verify: 'off' }, // whose digests are right, the other tests see
       memory,
       (world, moment) => {
         const items = world.simulator.items();
@@ -126,19 +134,12 @@ describe.each(MEMORIES)('an upload whose process dies around any call of the API
           moment,
           seen: [{ name: 'box', status: 8, description: '' }],
         });
-        expect(items[0]?.files[1]?.sha256).not.toBe(old);
+        expect(items[0]?.files[1]?.sha256).not.toBe(digest(old[2]?.bytes as Buffer));
       },
-      async (world, source) => {
-        const other = packageOf([10, 20]);
-        old = digest(other[2]?.bytes as Buffer);
-        const path = join(source, '..', 'old.ova');
-        await writeOva(path, other);
-        await world.upload(path, { name: 'box', jobId: 'lab-0' });
-        world.remembered.current = NO_CHECKPOINT;
-      },
+      old,
     );
     expect(calls).toBeGreaterThan(15);
-  }, 120_000);
+  });
 });
 
 test('a fresh Redis goes on with an item of the same files, whoever began it', () =>

@@ -4,7 +4,9 @@ import { describe, expect, test } from '@jest/globals';
 import { FerryError } from '../../src/errors.ts';
 import type { FaultRule } from '../../src/simulator/faults.ts';
 import type { SimulatorOptions } from '../../src/simulator/world.ts';
+import { until } from '../helpers/cli.ts';
 import { digest, type Member, packageOf, writeFolder, writeOva } from '../helpers/packages.ts';
+import { atOnce } from '../helpers/side-by-side.ts';
 import { withFolder } from '../helpers/temp.ts';
 import { type UploadOptions, type UploadWorld, withUploads } from '../helpers/upload.ts';
 
@@ -45,7 +47,7 @@ async function withFault(
         await use(world, await writeOva(join(folder, 'box.ova'), members), members);
         expectBitten(world);
       },
-      { timeouts: { connectMs: 2_000, stallMs: 500 } },
+      { timeouts: { connectMs: 20_000, stallMs: 3_000 } },
     ),
   );
 }
@@ -292,22 +294,22 @@ describe('a process that dies', () => {
   }
 
   test('before any write of an upload is followed by one that ends it: whole, once', async () => {
-    let writes = 1;
-    for (let n = 0; n < writes; n += 1) {
-      await withFault([], async (world, source, members) => {
+    const whole = dyingAt(Number.POSITIVE_INFINITY);
+    await withFault([], async (world, source) => {
+      await world.upload(source, whole);
+    });
+    expect(whole.seen()).toBeGreaterThan(8);
+    const deaths = Array.from({ length: whole.seen() }, (_, n) => n);
+    await atOnce(6, deaths, (n) =>
+      withFault([], async (world, source, members) => {
         const dying = dyingAt(n);
         await expect(world.upload(source, dying)).rejects.toMatchObject({ code: 'LOCK_LOST' });
         await world.upload(source, { chunkBytes: CHUNK });
         expectWhole(world, members);
         const ranges = world.simulator.items()[0]?.files[1]?.ranges ?? [];
         expect(ranges.reduce((sum, { arrived }) => sum + arrived, 0)).toBe(SIZE);
-        const whole = dyingAt(Number.POSITIVE_INFINITY);
-        world.remembered.current = { ...world.remembered.current, item: null, creating: false };
-        await world.upload(source, { ...whole, name: 'again' });
-        writes = whole.seen();
-      });
-    }
-    expect(writes).toBeGreaterThan(8);
+      }),
+    );
   });
 
   test('after the creation, before it could remember it, is found by its mark', async () => {
@@ -348,12 +350,12 @@ describe('the server', () => {
     await withFault(
       [],
       async (world, source, members) => {
-        const slow = { on: onDisk, after: 1, do: { delayMs: 150 } };
+        const slow = { on: onDisk, after: 1, do: { delayMs: 1_500 } };
         world.simulator.world.faults.add(slow);
         await world.upload(source, { chunkBytes: CHUNK });
         expectWhole(world, members);
       },
-      { transferIdleMs: 100 },
+      { transferIdleMs: 1_000 },
     );
   });
 
@@ -366,6 +368,39 @@ describe('the server', () => {
       expect(world.simulator.world.totals.arrived).toBeLessThan(2.2 * SIZE);
       await world.cleanUp();
       expect(world.simulator.items()).toEqual([]);
+    });
+  });
+
+  test.each([
+    ['for longer than its sessions live is sent everything again, as often as that is', 500],
+    ['for less has lost what it was sent', 3_600_000],
+  ])('that is out of reach %s', async (_what, sessionIdleMs) => {
+    const outages = [3, 6, 9].map(
+      (after): FaultRule => ({
+        ...{ name: `outage ${after}`, on: onDisk, after, do: { outageMs: 800 } },
+      }),
+    );
+    const use = async (world: UploadWorld, source: string, members: Member[]): Promise<void> => {
+      const upload = world.upload(source, { chunkBytes: CHUNK, pace: { sessionIdleMs } });
+      if (sessionIdleMs > 500) {
+        await expect(upload).rejects.toMatchObject({ code: 'RESEND_LIMIT' });
+        world.simulator.world.faults.clear();
+        return;
+      }
+      await upload;
+      expectWhole(world, members);
+      expect(world.simulator.world.totals.discarded).toBeGreaterThan(2 * SIZE);
+      expect(world.remembered.current).toMatchObject({ restarts: 0, bytesLost: 0 });
+    };
+    await withFault(outages, use, { transferIdleMs: 500 });
+  });
+
+  test('may lose small uploads several times over, and is given ten of them', async () => {
+    const expiring: FaultRule = { on: onDisk, after: 3, times: 0, do: { expireTransfer: true } };
+    await withFault([expiring], async (world, source) => {
+      const upload = world.upload(source, { chunkBytes: CHUNK, pace: { resendFloorBytes: 1e9 } });
+      await expect(upload).rejects.toMatchObject({ code: 'RESEND_LIMIT', facts: { restarts: 11 } });
+      expect(world.remembered.current).toMatchObject({ restarts: 11 });
     });
   });
 
@@ -482,7 +517,8 @@ describe('the server', () => {
       async (world, source) => {
         const uploading = world.upload(source);
         uploading.catch(() => undefined);
-        await new Promise((resolve) => setTimeout(resolve, 300));
+        const isImporting = () => world.meter.current.snapshot().stage === 'importing';
+        await until('the import', isImporting);
         for (const { entity } of world.simulator.world.items()) {
           entity.task.status = 'success';
           entity.files = [];

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { JobView } from '../../src/jobs/job-view.ts';
 
 /** What users run: `npm test` has built it. */
-const MAIN = join(import.meta.dirname, '..', '..', '..', 'dist', 'cli', 'main.js');
+const MAIN = join(import.meta.dirname, '..', '..', '..', 'dist', 'ovaferry.js');
 
 /** A command that has ended. */
 export interface Ended {
@@ -60,11 +60,11 @@ export async function json<T = JobView[]>(args: readonly string[], cwd: string):
   }
 }
 
-/** Waits for something to be seen; fails loudly rather than hang. */
+/** Waits for something to be seen; fails loudly rather than hang, after longer than a loaded machine takes. */
 export async function until<T>(
   what: string,
   look: () => Promise<T | undefined | false> | T | undefined | false,
-  timeoutMs = 30_000,
+  timeoutMs = 90_000,
 ): Promise<T> {
   const deadline = Date.now() + timeoutMs;
   for (;;) {

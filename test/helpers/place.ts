@@ -1,8 +1,14 @@
 import { join } from 'node:path';
-import type { JobView } from '../../src/jobs/job-view.ts';
+import {
+  createFerry,
+  type Ferry,
+  FerryError,
+  type JobDetails,
+  type UploadOrder,
+} from '../../src/index.ts';
 import { type Simulator, startSimulator } from '../../src/simulator/server.ts';
 import type { SimulatorOptions } from '../../src/simulator/world.ts';
-import { configure, json, type Running, start, until, type WorkplaceOptions } from './cli.ts';
+import { configure, type Running, start, until, type WorkplaceOptions } from './cli.ts';
 import { type Member, packageOf, writeOva } from './packages.ts';
 import { type TestRedis, withRedis } from './redis.ts';
 import { withFolder } from './temp.ts';
@@ -14,7 +20,9 @@ export interface Place {
   readonly redis: TestRedis;
   readonly source: string;
   readonly members: Member[];
-  worker(): Running;
+  worker(...args: string[]): Running;
+  /** The library, in this process: what is not a test of the command line asks it. */
+  ferry(): Promise<Ferry>;
 }
 
 export interface PlaceOptions extends SimulatorOptions {
@@ -27,26 +35,35 @@ export async function withPlace<T>(
   { size = 1_000_000, config = {}, ...options }: PlaceOptions,
   use: (place: Place) => Promise<T>,
 ): Promise<T> {
-  const workers: Running[] = [];
   return withFolder((folder) =>
     withRedis(folder, async (redis) => {
       const simulator = await startSimulator(options);
+      const workers: Running[] = [];
+      let opened: Promise<Ferry> | undefined;
       try {
-        await configure(folder, { url: simulator.url, redis: redis.url, lease: '3s', ...config });
+        await configure(folder, { url: simulator.url, redis: redis.url, ...config });
         const members = packageOf([size]);
         const source = await writeOva(join(folder, 'box.ova'), members);
-        const worker = (): Running => {
-          const running = start(['worker', '--log-level', 'debug'], folder);
-          workers.push(running);
-          return running;
-        };
-        return await use({ folder, simulator, redis, source, members, worker });
+        return await use({
+          ...{ folder, simulator, redis, source, members },
+          worker(...args) {
+            const running = start(['worker', '--log-level', 'debug', ...args], folder);
+            workers.push(running);
+            return running;
+          },
+          ferry() {
+            opened ??= createFerry({ config: join(folder, 'ovaferry.yaml'), redis: redis.url });
+            return opened;
+          },
+        });
       } finally {
         for (const worker of workers) {
           worker.kill('SIGCONT');
           worker.kill('SIGKILL');
-          await worker.ended;
         }
+        for (const worker of workers) await worker.ended;
+        redis.thaw(); // what is closed says so to it
+        await (await opened)?.close();
         await simulator.close();
       }
     }),
@@ -60,37 +77,80 @@ export const isUp = (worker: Running): Promise<boolean> =>
 export const received = ({ simulator }: Place): number =>
   simulator.items()[0]?.files[1]?.received ?? 0;
 
-export async function enqueued(place: Place, ...options: string[]): Promise<string> {
-  const [job] = await json(['enqueue', place.source, '--to', 'lab', ...options], place.folder);
-  return job?.id ?? '';
+/** What has a library to ask. */
+export type Asking = Pick<Place, 'ferry'>;
+
+type Order = Omit<UploadOrder, 'source' | 'to'>;
+
+/** The place's own package, enqueued; its job's id. */
+export async function enqueued(place: Place, order: Order = {}): Promise<string> {
+  const [id = ''] = await enqueueAll(place, [place.source], order);
+  return id;
 }
 
-/** Small packages besides, enqueued in one command; their jobs' ids. */
+/** Sources that are enqueued together, each to the target lab; their jobs' ids. */
+export async function enqueueAll(
+  place: Asking,
+  sources: readonly string[],
+  order: Order = {},
+): Promise<string[]> {
+  const ferry = await place.ferry();
+  const jobs = await ferry.enqueue(sources.map((source) => ({ ...order, source, to: 'lab' })));
+  return jobs.map(({ id }) => id);
+}
+
+/** Small packages besides, enqueued at once; their jobs' ids. */
 export async function enqueueMany(place: Place, count: number, size = 20_000): Promise<string[]> {
   const sources: string[] = [];
   for (let i = 0; i < count; i += 1) {
     const path = join(place.folder, `many${i}.ova`);
     sources.push(await writeOva(path, packageOf([size], `many${i}`)));
   }
-  const jobs = await json(['enqueue', ...sources, '--to', 'lab'], place.folder);
-  return jobs.map(({ id }) => id);
+  return enqueueAll(place, sources);
 }
 
-export async function untilOver(place: Place, id: string): Promise<JobView> {
+/** Jobs as they are now, in the order of their ids. */
+export async function jobsNow(place: Asking, ids: readonly string[]): Promise<JobDetails[]> {
+  return (await place.ferry()).getMany(ids);
+}
+
+/** Waits for jobs to be as they should; a Redis that is away meanwhile is waited for as well. */
+export function untilJobs<T>(
+  place: Asking,
+  ids: readonly string[],
+  what: string,
+  look: (jobs: JobDetails[]) => T | undefined | false,
+): Promise<T> {
+  return until(what, async () => {
+    try {
+      return look(await jobsNow(place, ids));
+    } catch (error) {
+      if (error instanceof FerryError && error.code === 'REDIS_UNAVAILABLE') return undefined;
+      throw error;
+    }
+  });
+}
+
+/** As `untilJobs`, of one. */
+export function untilJob(
+  place: Asking,
+  id: string,
+  what: string,
+  isSo: (job: JobDetails) => boolean,
+): Promise<JobDetails> {
+  return untilJobs(place, [id], what, ([job]) => job && isSo(job) && job);
+}
+
+export async function untilOver(place: Asking, id: string): Promise<JobDetails> {
   const [job] = await untilAllOver(place, [id]);
-  return job as JobView;
+  return job as JobDetails;
 }
 
-export function untilAllOver({ folder }: Place, ids: readonly string[]): Promise<JobView[]> {
-  return until(
-    'the end of the jobs',
-    async () => {
-      const jobs = await json(['status', ...ids], folder);
-      const over = jobs.filter(({ state }) => state === 'completed' || state === 'failed');
-      return over.length === ids.length && jobs;
-    },
-    60_000,
-  );
+export function untilAllOver(place: Asking, ids: readonly string[]): Promise<JobDetails[]> {
+  return untilJobs(place, ids, 'the end of the jobs', (jobs) => {
+    const over = jobs.filter(({ state }) => state === 'completed' || state === 'failed');
+    return over.length === ids.length && jobs;
+  });
 }
 
 /** Bytes that arrived at the server and were not new. */

@@ -1,14 +1,14 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { findServer } from '../../src/redis/embedded.ts';
-import { freePort } from './ports.ts';
 
-/** A real Redis of a test's own. */
+/** A real Redis of a test's own, at a unix socket: nobody else can come by it, or take its place. */
 export interface TestRedis {
   readonly url: string;
+  readonly socket: string;
   readonly client: Redis;
   /** SIGKILL, as a crash. */
   kill(): Promise<void>;
@@ -22,27 +22,29 @@ export async function withRedis<T>(
   folder: string,
   use: (redis: TestRedis) => Promise<T>,
 ): Promise<T> {
-  const port = await freePort();
-  const url = `redis://127.0.0.1:${port}`;
+  const socket = join(folder, 'test-redis.sock');
   let server: ChildProcess | undefined;
   const start = async (): Promise<void> => {
-    const options = ['--port', String(port), '--bind', '127.0.0.1', '--dir', folder];
+    const options = ['--port', '0', '--unixsocket', socket, '--dir', folder];
     const durable = ['--appendonly', 'yes', '--appendfsync', 'always', '--save', ''];
-    server = spawn(findServer(), [...options, ...durable], { stdio: 'ignore' });
-    while (!existsSync(join(folder, 'appendonlydir'))) await sleep(20);
-    while (!(await answers(url))) await sleep(20);
+    server = spawn(findServer(), [...options, ...durable], { stdio: 'ignore', cwd: folder });
+    await untilReady(server, socket);
   };
   const kill = async (): Promise<void> => {
-    const ended = new Promise((resolve) => server?.once('exit', resolve));
-    server?.kill('SIGKILL');
+    const running = server;
+    if (!running || running.exitCode !== null || running.signalCode !== null) return;
+    const ended = new Promise((resolve) => running.once('exit', resolve));
+    running.kill('SIGKILL');
     await ended;
   };
-  await start();
-  const client = new Redis(url, { maxRetriesPerRequest: null });
-  client.on('error', () => undefined);
+  let client: Redis | undefined;
   try {
+    await start();
+    client = new Redis(socket, { maxRetriesPerRequest: null });
+    client.on('error', () => undefined);
     return await use({
-      url,
+      url: `unix://${socket}`,
+      socket,
       client,
       kill,
       start,
@@ -50,21 +52,28 @@ export async function withRedis<T>(
       thaw: () => void server?.kill('SIGCONT'),
     });
   } finally {
-    client.disconnect();
-    server?.kill('SIGCONT');
+    client?.disconnect();
     await kill();
   }
 }
 
-async function answers(url: string): Promise<boolean> {
-  const probe = new Redis(url, { lazyConnect: true, retryStrategy: () => null });
-  probe.on('error', () => undefined);
-  try {
-    await probe.ping();
-    return true;
-  } catch {
-    return false;
-  } finally {
-    probe.disconnect();
+/** @throws if the server ends instead */
+async function untilReady(server: ChildProcess, socket: string): Promise<void> {
+  while (!(await answers(socket))) {
+    if (server.exitCode !== null) throw new Error(`the test's Redis ended with ${server.exitCode}`);
+    await sleep(5);
   }
+}
+
+/** Whether a server has loaded its data. */
+function answers(socket: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const probe = connect(socket, () => probe.write('PING\r\n'));
+    probe.once('data', (reply) => {
+      probe.destroy();
+      resolve(reply.toString().startsWith('+PONG'));
+    });
+    probe.once('error', () => resolve(false));
+    probe.once('close', () => resolve(false));
+  });
 }

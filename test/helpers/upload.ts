@@ -8,6 +8,7 @@ import type { DownloadRequest, UploadRequest } from '../../src/jobs/job-request.
 import { createThrottle } from '../../src/jobs/limits/throttle.ts';
 import { type TransferWindow, transferWindow } from '../../src/jobs/limits/transfer-window.ts';
 import { Meter } from '../../src/jobs/meter.ts';
+import { notingOutages } from '../../src/jobs/outage.ts';
 import { Patience } from '../../src/jobs/retry.ts';
 import { runUpload } from '../../src/jobs/run-upload.ts';
 import type {
@@ -54,6 +55,8 @@ interface WorkParts {
 /** What a test changes of how a job works. */
 interface WorkOptions {
   readonly jobId?: string;
+  /** In place of opening an image for every run. */
+  readonly openImage?: UploadDeps['openImage'];
   /** What a copy is made of. */
   readonly sourceVcd?: VcdClient;
   /** Jobs that are known besides. */
@@ -219,21 +222,26 @@ function workOf(
     // As through Redis: what is remembered is a copy.
     remembered.current = structuredClone({ ...remembered.current, ...patch });
   };
+  const checkpoint: UploadDeps['checkpoint'] = {
+    get current() {
+      return remembered.current;
+    },
+    save: async (patch) => note(patch),
+    note,
+  };
   return {
     owner: { installation: 'abc123', jobId: options.jobId ?? 'lab-1' },
     shutdown: new AbortController().signal,
-    context: { signal: options.signal ?? new AbortController().signal, requestId: 'test-1' },
+    context: {
+      signal: options.signal ?? new AbortController().signal,
+      requestId: 'test-1',
+      onCall: notingOutages(checkpoint, vcd.origin),
+    },
     deps: {
       vcd: viewOf(options.around ? mortal(vcd, options.around) : vcd, options),
-      openImage,
+      openImage: options.openImage ?? openImage,
       source: async () => options.sourceVcd ?? vcd,
-      checkpoint: {
-        get current() {
-          return remembered.current;
-        },
-        save: async (patch) => note(patch),
-        note,
-      },
+      checkpoint,
       meter,
       line: {
         take: () => Promise.resolve(),
@@ -278,6 +286,8 @@ function workOf(
         importFirstMs: 5,
         importLongestMs: 50,
         trickleEveryMs: 50,
+        resendFloorBytes: 0,
+        sessionIdleMs: 3_600_000,
         ...options.pace,
       },
       log: QUIET,

@@ -16,6 +16,7 @@ import { NO_CHECKPOINT } from '../../src/jobs/job-data.ts';
 import type { FaultRule } from '../../src/simulator/faults.ts';
 import { until } from '../helpers/cli.ts';
 import { descriptorOf, digest, type Member, packageOf, writeOva } from '../helpers/packages.ts';
+import { atOnce } from '../helpers/side-by-side.ts';
 import { withFolder } from '../helpers/temp.ts';
 import { clientOf, type UploadWorld, withUploads } from '../helpers/upload.ts';
 
@@ -234,22 +235,23 @@ describe('a download that is stopped', () => {
         },
       }),
     );
-    for (let at = 1; at <= calls; at += 1) {
-      for (const moment of ['before', 'after'] as const) {
-        await withItem([300_000, 20], async (world) => {
-          const died = world.download('box', world.to, {
-            around(call, when) {
-              if (call === at && when === moment) throw new FerryError('LOCK_LOST', 'died');
-            },
-          });
-          await died.catch(() => undefined);
-          await world.download('box', world.to);
-          expectFolder(world);
-          expect(isOffered(world)).toBe(false);
-        });
-      }
-    }
     expect(calls).toBeGreaterThan(8);
+    const deaths = Array.from({ length: calls }, (_, i) => i + 1).flatMap((at) =>
+      (['before', 'after'] as const).map((moment) => ({ at, moment })),
+    );
+    await atOnce(6, deaths, ({ at, moment }) =>
+      withItem([300_000, 20], async (world) => {
+        const died = world.download('box', world.to, {
+          around(call, when) {
+            if (call === at && when === moment) throw new FerryError('LOCK_LOST', 'died');
+          },
+        });
+        await died.catch(() => undefined);
+        await world.download('box', world.to);
+        expectFolder(world);
+        expect(isOffered(world)).toBe(false);
+      }),
+    );
   });
 
   test('leaves nothing behind when it is given up', () =>

@@ -6,6 +6,8 @@ import { tokenFile } from '../../src/config/token-file.ts';
 import { RELEASES } from '../../src/simulator/releases.ts';
 import type { VcdOptions } from '../../src/vcd/client.ts';
 import type { Credentials } from '../../src/vcd/login.ts';
+import { until } from '../helpers/cli.ts';
+import { withClock } from '../helpers/clock.ts';
 import { packageOf, writeOva } from '../helpers/packages.ts';
 import { assertionFor, HOLDER } from '../helpers/saml.ts';
 import { withFolder } from '../helpers/temp.ts';
@@ -205,11 +207,11 @@ describe('sessions', () => {
     }));
 
   test('live on while bytes flow, which vCD does not count as use: one that was handed in, too', () =>
-    withUploads({ sessionIdleMs: 600 }, async ({ simulator }) => {
+    withUploads({ sessionIdleMs: 2_000 }, async ({ simulator }) => {
       const [account] = simulator.world.sessions.accounts;
       const [token = ''] = simulator.world.sessions.open(account as never, ['jwt']);
       const credentials = async () => ({ kind: 'bearer', token }) as const;
-      await withClient(simulator, { credentials, idleMs: 250 }, async (vcd) => {
+      await withClient(simulator, { credentials, idleMs: 400 }, async (vcd) => {
         const { addMediaHref = '' } = await vcd.getCatalog('appliances', context);
         const media = { name: 'm', description: '', size: 40_000, imageType: undefined } as const;
         const made = await vcd.createMedia(addMediaHref, { ...media, operationKey: 'k' }, context);
@@ -219,7 +221,7 @@ describe('sessions', () => {
         const body = (async function* () {
           for (let i = 0; i < 20; i += 1) {
             yield Buffer.alloc(2_000);
-            await new Promise((resolve) => setTimeout(resolve, 100));
+            await new Promise((resolve) => setTimeout(resolve, 150));
           }
         })();
         const range = { start: 0, end: 40_000, total: 40_000 };
@@ -242,38 +244,41 @@ describe('sessions', () => {
     ['by its JWT', { kind: 'password', user: 'admin', password: PASSWORD }],
     ['by what came with it', { kind: 'apiToken', token: `${PASSWORD}-token-acme-admin` }],
   ] as const)('are renewed before they run out, as is known %s', (_how, credentials) =>
-    withUploads(
-      // A JWT's end is given in whole seconds.
-      { sessionAbsoluteMs: 3_000 },
-      async ({ vcd, simulator }) => {
-        const until = Date.now() + 4_500;
-        while (Date.now() < until) {
-          await vcd.getCatalog('appliances', context);
-          await new Promise((resolve) => setTimeout(resolve, 100));
-        }
-        expect(simulator.world.sessions.attempts).toBeGreaterThan(1);
-        expect(simulator.requests.filter(({ status }) => status === 401)).toEqual([]);
-      },
-      { credentials: async () => credentials },
+    withClock((clock) =>
+      withUploads(
+        // A JWT's end is given in whole seconds.
+        { sessionAbsoluteMs: 3_000 },
+        async ({ vcd, simulator }) => {
+          for (let ms = 0; ms < 4_500; ms += 100) {
+            // A renewal goes on beside the call at which it was due: the next ones give it time.
+            for (let i = 0; i < 3; i += 1) await vcd.getCatalog('appliances', context);
+            clock.forward(100);
+          }
+          expect(simulator.world.sessions.attempts).toBeGreaterThan(1);
+          expect(simulator.requests.filter(({ status }) => status === 401)).toEqual([]);
+        },
+        { credentials: async () => credentials },
+      ),
     ),
   );
 
   test('an assertion that has run out does not end a session that lives', () =>
-    withUploads({ sessionAbsoluteMs: 3_000 }, async ({ simulator }) => {
-      const assertion = assertionFor('author', { until: new Date(Date.now() + 1_000) });
-      const client = { credentials: async () => ({ kind: 'saml', assertion }) as const };
-      await withClient(simulator, client, async (vcd) => {
-        const until = Date.now() + 2_900;
-        while (Date.now() < until) {
-          await vcd.getCatalog('appliances', context);
-          await new Promise((resolve) => setTimeout(resolve, 50));
-        }
-        await new Promise((resolve) => setTimeout(resolve, 300));
-        await expect(vcd.getCatalog('appliances', context)).rejects.toMatchObject({
-          code: 'AUTH_REJECTED',
+    withClock((clock) =>
+      withUploads({ sessionAbsoluteMs: 3_000 }, async ({ simulator }) => {
+        const assertion = assertionFor('author', { until: new Date(Date.now() + 1_000) });
+        const client = { credentials: async () => ({ kind: 'saml', assertion }) as const };
+        await withClient(simulator, client, async (vcd) => {
+          for (let ms = 0; ms < 2_900; ms += 50) {
+            await vcd.getCatalog('appliances', context);
+            clock.forward(50);
+          }
+          clock.forward(400);
+          await expect(vcd.getCatalog('appliances', context)).rejects.toMatchObject({
+            code: 'AUTH_REJECTED',
+          });
         });
-      });
-    }));
+      }),
+    ));
 
   test('a tenant that is not there is named', () =>
     withUploads(
@@ -438,7 +443,10 @@ describe("a service account's token", () => {
         writeFileSync(file, first);
         simulator.world.faults.add({ on: { path: '/oauth/' }, do: { delayMs: 6_000 } });
         const slow = withAccount(simulator, file, (vcd) => vcd.connect());
-        await new Promise((resolve) => setTimeout(resolve, 300));
+        await until('the lock, while it is asked', () => {
+          const isAsked = simulator.requests.some(({ path }) => path.startsWith('/oauth/'));
+          return isAsked && existsSync(`${file}.lock`);
+        });
         rmSync(`${file}.lock`, { recursive: true });
         await slow;
         await withAccount(simulator, file, (vcd) => vcd.connect());

@@ -7,6 +7,7 @@ import { describe, expect, test } from '@jest/globals';
 import { FerryError } from '../../src/errors.ts';
 import { NO_CHECKPOINT } from '../../src/jobs/job-data.ts';
 import type { SeenItem } from '../../src/simulator/introspection.ts';
+import { until } from '../helpers/cli.ts';
 import { call, loggedIn, pathOf } from '../helpers/http.ts';
 import {
   descriptorOf,
@@ -311,8 +312,11 @@ describe('--verify server', () => {
           const dies = new AbortController();
           world.simulator.world.faults.add({ on: { file }, do: { stallAfterBytes: 10 } });
           const run = world.upload(source, { verify: 'server', signal: dies.signal });
-          setTimeout(() => dies.abort(new Error('died')), 400);
-          await expect(run).rejects.toThrow();
+          run.catch(() => undefined);
+          const stalled = () => world.simulator.world.faults.counts().at(-1)?.hits === 1;
+          await until('the stall', stalled);
+          dies.abort(new Error('died'));
+          await expect(run).rejects.toThrow('died');
         }
         await world.upload(source, { verify: 'server' });
         expect(onlyItem(world)).toMatchObject({ status: 8 });

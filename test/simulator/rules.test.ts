@@ -4,6 +4,8 @@ import { gunzipSync, gzipSync } from 'node:zlib';
 import { describe, expect, test } from '@jest/globals';
 import { type Simulator, startSimulator } from '../../src/simulator/server.ts';
 import type { SimulatorOptions } from '../../src/simulator/world.ts';
+import { until } from '../helpers/cli.ts';
+import { withClock } from '../helpers/clock.ts';
 import { attribute, call, linkPath, pathOf } from '../helpers/http.ts';
 import { descriptorOf } from '../helpers/packages.ts';
 import { assertionFor } from '../helpers/saml.ts';
@@ -227,57 +229,62 @@ describe('limits', () => {
       const full = await admin.put(href, randomBytes(10));
       expect(full).toMatchObject({ status: 500, body: '', reason: 'Error persisting client data' });
       expect(items().find(({ name }) => name === 'two')?.files[0]?.received).toBe(0);
-      await new Promise((resolve) => setTimeout(resolve, 150));
-      expect((await admin.put(href, randomBytes(10))).status).toBe(200);
+      await until('room', async () => (await admin.put(href, randomBytes(10))).status === 200);
     }));
 
   test('of imports at once let the others wait, as tasks that have not begun', () =>
-    withSimulator({ importSlots: 1, importMsPerGB: 100_000_000_000 }, async (_simulator, as) => {
-      const admin = as('acme', 'admin'); // 100 ms for each byte
+    withSimulator({ importSlots: 1, importMsPerGB: 400_000_000_000 }, async (_simulator, as) => {
+      const admin = as('acme', 'admin'); // 400 ms for each byte
       const items = [await admin.media('one', 2), await admin.media('two', 2)];
       for (const { entity } of items) {
         await admin.put(uploadHref(await admin.entity(entity)), randomBytes(2));
       }
-      const states = async () => {
-        const bodies = await Promise.all(items.map(({ entity }) => admin.entity(entity)));
-        return bodies.map((body) => /<Task [^>]*status="(\w+)"/.exec(body)?.[1] ?? 'done');
+      const stateOf = async (item = items[0]) => {
+        const body = await admin.entity(item?.entity ?? '');
+        return /<Task [^>]*status="(\w+)"/.exec(body)?.[1] ?? 'done';
       };
-      expect(await states()).toEqual(['running', 'preRunning']);
-      await new Promise((resolve) => setTimeout(resolve, 300));
-      expect(await states()).toEqual(['done', 'running']);
-      await new Promise((resolve) => setTimeout(resolve, 250));
-      expect(await states()).toEqual(['done', 'done']);
+      expect(await stateOf(items[1])).toBe('preRunning');
+      expect(await stateOf(items[0])).toBe('running');
+      await until('the second import', async () => (await stateOf(items[1])) === 'running');
+      expect(await stateOf(items[0])).toBe('done');
+      await until('its end', async () => (await stateOf(items[1])) === 'done');
     }));
 });
 
 describe('time', () => {
   test('ends a session that idles, and any session in the end', () =>
-    withSimulator({ sessionIdleMs: 300, sessionAbsoluteMs: 900 }, async (_simulator, as) => {
-      const [idle, busy] = [as('acme', 'admin'), as('acme', 'admin')];
-      const statuses: number[] = [];
-      for (let i = 0; i < 5; i += 1) {
-        await new Promise((resolve) => setTimeout(resolve, 150));
-        statuses.push((await busy.get('/api/org')).status);
-      }
-      expect(statuses).toEqual([200, 200, 200, 200, 200]);
-      expect(await idle.get('/api/org')).toMatchObject({ status: 401, body: '' });
-      await new Promise((resolve) => setTimeout(resolve, 250));
-      expect(await busy.get('/api/org')).toMatchObject({ status: 401, body: '' });
-    }));
+    withClock((clock) =>
+      withSimulator({ sessionIdleMs: 300, sessionAbsoluteMs: 900 }, async (_simulator, as) => {
+        const [idle, busy] = [as('acme', 'admin'), as('acme', 'admin')];
+        const statuses: number[] = [];
+        for (let i = 0; i < 5; i += 1) {
+          clock.forward(150);
+          statuses.push((await busy.get('/api/org')).status);
+        }
+        expect(statuses).toEqual([200, 200, 200, 200, 200]);
+        expect(await idle.get('/api/org')).toMatchObject({ status: 401, body: '' });
+        clock.forward(200);
+        expect(await busy.get('/api/org')).toMatchObject({ status: 401, body: '' });
+      }),
+    ));
 
   test('removes a template whose lease has run out', () =>
-    withSimulator({ templateLeaseSeconds: 0.2 }, async (_simulator, as) => {
-      const admin = as('acme', 'admin');
-      const path = `${await admin.catalog('appliances')}/action/upload`;
-      const body = `<UploadVAppTemplateParams ${NS} name="box"/>`;
-      const created = await admin.send('POST', path, body, PARAMS);
-      const entity = pathOf(attribute(/<Entity [^>]*>/.exec(created.body)?.[0] ?? '', 'href'));
-      await admin.put(uploadHref(await admin.entity(entity)), descriptorOf([]));
-      const ready = await admin.entity(entity);
-      expect(ready).toContain('<StorageLeaseExpiration>');
-      await new Promise((resolve) => setTimeout(resolve, 250));
-      expect((await admin.get(entity)).status).toBe(403);
-    }));
+    withClock((clock) =>
+      withSimulator({ templateLeaseSeconds: 600 }, async (_simulator, as) => {
+        const admin = as('acme', 'admin');
+        const path = `${await admin.catalog('appliances')}/action/upload`;
+        const body = `<UploadVAppTemplateParams ${NS} name="box"/>`;
+        const created = await admin.send('POST', path, body, PARAMS);
+        const entity = pathOf(attribute(/<Entity [^>]*>/.exec(created.body)?.[0] ?? '', 'href'));
+        await admin.put(uploadHref(await admin.entity(entity)), descriptorOf([]));
+        const ready = await admin.entity(entity);
+        expect(ready).toContain('<StorageLeaseExpiration>');
+        clock.forward(599_000);
+        expect((await admin.get(entity)).status).toBe(200);
+        clock.forward(2_000);
+        expect((await admin.get(entity)).status).toBe(403);
+      }),
+    ));
 });
 
 describe('the query service', () => {

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
 import { RELEASES } from '../../src/simulator/releases.ts';
 import { ROUTES, type Simulator, startSimulator } from '../../src/simulator/server.ts';
+import { until } from '../helpers/cli.ts';
 import { attribute, basic, call, linkPath, pathOf } from '../helpers/http.ts';
 import { descriptorOf, digest } from '../helpers/packages.ts';
 import { withFolder } from '../helpers/temp.ts';
@@ -75,6 +76,11 @@ class Walk {
     const route = ROUTES.findIndex((r) => r.method === method && r.path.test(plain));
     if (route >= 0) this.routes.add(route);
     return answer.body;
+  }
+
+  /** Asks until the status is that of what is ready: imports take their time. */
+  async askUntil(what: string, path: string, status: string): Promise<void> {
+    await until(what, async () => attribute(await this.ask(what, path), 'status') === status);
   }
 
   /** By the older way, whose answer is XML; by the newer one where there is no other. */
@@ -174,8 +180,7 @@ async function walkVdc(walk: Walk, { vdc, path }: { vdc: string; path: string })
   await walk.ask('vApp, new', vAppPath);
   const [put = ''] = hrefs(vApp, /\/transfer\//);
   await walk.put(put, descriptorOf([]));
-  await new Promise((resolve) => setTimeout(resolve, 100));
-  await walk.ask('vApp, off', vAppPath);
+  await walk.askUntil('vApp, off', vAppPath, '8');
   await walk.ask('vApp powered on', `${vAppPath}/power/action/powerOn`, { method: 'POST' });
   await walk.ask('vDC with what it holds', vdc);
   const entity = media.includes('<Media') ? attribute(media, 'href') : 'x';
@@ -207,8 +212,7 @@ async function walkItems(walk: Walk, { path, add }: { path: string; add: string 
     if (href.endsWith('.vmdk')) await walk.put(href, disk);
   }
   await walk.ask('template, importing', entity);
-  await new Promise((resolve) => setTimeout(resolve, 60));
-  await walk.ask('template, ready', entity);
+  await walk.askUntil('template, ready', entity, '8');
   await walk.ask('task, done', pathOf(task));
   await walk.ask('its lease', `${entity}/leaseSettingsSection/`);
   const lease = `<LeaseSettingsSection ${NS}><ovf:Info xmlns:ovf="http://schemas.dmtf.org/ovf/envelope/1"/><StorageLeaseInSeconds>3600</StorageLeaseInSeconds></LeaseSettingsSection>`;
@@ -228,7 +232,7 @@ async function walkItems(walk: Walk, { path, add }: { path: string; add: string 
   const discPath = pathOf(attribute(/<Entity [^>]*>/.exec(disc)?.[0] ?? '', 'href'));
   const newDisc = await walk.ask('media, new', discPath);
   await walk.put(hrefs(newDisc, /\/transfer\//)[0] ?? '', disk);
-  await new Promise((resolve) => setTimeout(resolve, 60));
+  await walk.askUntil('media, ready', discPath, '1');
   const about = { entity: discPath, itemPath: pathOf(attribute(disc, 'href')), name: 'disc' };
   await walkReady(walk, {
     ...about,

@@ -25,7 +25,7 @@ function toggled(phase: ReturnType<TransferWindow['phase']>) {
 describe('the end of a window for transfers', () => {
   test('trickles: a little often enough, then the rest, and not a byte twice', () =>
     withFolder((folder) =>
-      withUploads({ rateBytesPerSecond: 16 * MiB, transferIdleMs: 700 }, async (world) => {
+      withUploads({ rateBytesPerSecond: 16 * MiB, transferIdleMs: 2_000 }, async (world) => {
         const { simulator, upload } = world;
         const members = packageOf([32 * MiB]);
         const source = await writeOva(join(folder, 'box.ova'), members);
@@ -37,7 +37,7 @@ describe('the end of a window for transfers', () => {
         const ranges = () => disk()?.ranges ?? [];
         await until('trickling', () => ranges().length > 8);
         // Longer than a transfer may be idle: it lives by what trickles.
-        await sleep(1_500);
+        await sleep(2_500);
         const little = ranges().slice(2, -1);
         expect(little.length).toBeGreaterThan(8);
         for (const { stored } of little) expect(stored).toBe(4096);
