@@ -1,5 +1,6 @@
 // Makes a fresh clone ready: npm packages with their native build, and a Redis or Valkey server; with
-// --browser also the Chromium that the dashboard is tested in.
+// --browser also the Chromium that the dashboard is tested in; with --packages the npm packages alone,
+// with which everything can be built already.
 // Safe to run again: it does nothing where nothing is missing. Uses nothing but Node itself.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -48,20 +49,26 @@ function xmlLoads() {
 function installPackages() {
   const wanted = wantedStamp();
   const found = existsSync(stamp) ? readFileSync(stamp, 'utf8') : '';
-  if (found === wanted && xmlLoads()) return;
-  console.log('setup: installing npm packages (npm ci; builds libxmljs2, a minute or two)');
+  if (found === wanted) return;
+  console.log('setup: installing npm packages (npm ci)');
   // Without our own scripts: building ovaferry itself is for whoever called this.
   if (!run('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'])) {
     fail('npm ci failed, see above');
   }
-  if (!xmlLoads()) installBuildTools();
-  if (!xmlLoads() && !run('npm', ['rebuild', 'libxmljs2', '--loglevel=error'], { JOBS: 'max' })) {
+  writeFileSync(stamp, wanted);
+}
+
+/** The one of them that is no JavaScript. */
+function buildXml() {
+  if (xmlLoads()) return;
+  console.log('setup: building libxmljs2 (npm rebuild; a minute or two)');
+  installBuildTools();
+  if (!run('npm', ['rebuild', 'libxmljs2', '--loglevel=error'], { JOBS: 'max' })) {
     fail('libxmljs2 could not be built: it needs python3, make and a C++ compiler');
   }
   if (!xmlLoads()) {
     fail('libxmljs2 was built but does not load; try again after `rm -rf node_modules`');
   }
-  writeFileSync(stamp, wanted);
 }
 
 function isOnPath(name) {
@@ -170,5 +177,7 @@ function installBrowser() {
 
 checkNode();
 installPackages();
+if (process.argv.includes('--packages')) process.exit();
+buildXml();
 installServer();
 if (process.argv.includes('--browser')) installBrowser();

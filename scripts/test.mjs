@@ -8,8 +8,8 @@ import { join } from 'node:path';
 const root = join(import.meta.dirname, '..');
 const args = process.argv.slice(2);
 const isWhole = args.length === 0;
-/** More than cores: they start processes and wait for them. */
-const E2E_WORKERS = 5;
+/** More than cores: most tests wait for processes that they have started. */
+const WORKERS = 5;
 
 const parts = [];
 const reports = [];
@@ -63,19 +63,17 @@ async function build() {
 }
 
 async function run() {
-  if (!(await part('setup', ...script('setup.mjs', '--browser')))) return;
-  if (!isWhole) {
-    if (await build()) await jest('tests', [`--maxWorkers=${E2E_WORKERS}`, ...args]);
-    return;
-  }
-  if (!(await build())) return;
-  const checks = Promise.all([
-    part('checks', ...script('check.mjs'), { beside: true }),
-    part('docs', ...script('docs.mjs', '--check'), { beside: true }),
+  if (!(await part('npm packages', ...script('setup.mjs', '--packages')))) return;
+  const checks = isWhole ? part('checks', ...script('check.mjs'), { beside: true }) : undefined;
+  const ready = await Promise.all([
+    part('native module, Redis, Chromium', ...script('setup.mjs', '--browser')),
+    build(),
   ]);
-  await jest('unit, simulator, fault, fuzz', ['--selectProjects=quick', '--maxWorkers=2']);
-  await checks;
-  await jest('e2e', ['--selectProjects=e2e', `--maxWorkers=${E2E_WORKERS}`]);
+  if (!ready.every(Boolean)) return void (await checks);
+  const docs = isWhole
+    ? part('docs', ...script('docs.mjs', '--check'), { beside: true })
+    : undefined;
+  await Promise.all([checks, docs, jest('tests', [`--maxWorkers=${WORKERS}`, ...args])]);
 }
 
 function read(report) {

@@ -7,10 +7,17 @@ import type { BatchState } from '../../src/jobs/batch/overview.ts';
 import { PREFIX } from '../../src/jobs/names.ts';
 import { json, run, until } from '../helpers/cli.ts';
 import { digest, packageOf, writeOva } from '../helpers/packages.ts';
-import { isUp, type Place, untilAllOver, withPlace } from '../helpers/place.ts';
+import {
+  enqueued,
+  isUp,
+  type Place,
+  untilAllOver,
+  untilOver,
+  withPlace,
+} from '../helpers/place.ts';
 
-const summary = ({ folder }: Place, batch: string): Promise<BatchState> =>
-  json<BatchState>(['status', '--batch', batch, '--summary'], folder);
+const summary = async (place: Place, batch: string): Promise<BatchState> =>
+  (await place.ferry()).batch(batch);
 
 async function images(folder: string, count: number): Promise<string> {
   const path = join(folder, 'images');
@@ -102,7 +109,9 @@ describe('a batch', () => {
         place,
         first.map(({ id }) => id),
       );
-      expect((await summary(place, 'b')).counts).toMatchObject({ completed: 1, failed: 1 });
+      const args = ['status', '--batch', 'b', '--summary'];
+      const { counts } = await json<BatchState>(args, folder);
+      expect(counts).toMatchObject({ completed: 1, failed: 1 });
       const second = await again();
       expect(second.map(({ existing }) => existing)).toEqual([true, false]);
       await untilAllOver(
@@ -174,12 +183,12 @@ describe('batches and the jobs in them', () => {
     withPlace({}, async (place) => {
       const { folder, source } = place;
       const other = await writeOva(join(folder, 'other.ova'), packageOf([5_000], 'other'));
-      const [job] = await json(['enqueue', source, '--to', 'lab'], folder);
+      const id = await enqueued(place);
       await isUp(place.worker());
-      await untilAllOver(place, [job?.id ?? '']);
+      await untilOver(place, id);
       const plan = await run(['enqueue', source, other, '--to', 'lab', '--dry-run'], folder);
       expect(plan.code).toBe(0);
-      expect(plan.stdout).toContain(`is there already (completed, ${job?.id})`);
+      expect(plan.stdout).toContain(`is there already (completed, ${id})`);
       expect(plan.stdout).toContain('1 would be uploaded, 5 kB; 1 are there already');
     }));
 });

@@ -2,9 +2,19 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { createFerry, type Ferry, type JobDetails } from '../../src/index.ts';
-import { json, run, until } from '../helpers/cli.ts';
+import { json, run } from '../helpers/cli.ts';
 import { packageOf, writeOva } from '../helpers/packages.ts';
-import { enqueued, isUp, type Place, untilAllOver, withPlace } from '../helpers/place.ts';
+import {
+  enqueueAll,
+  enqueued,
+  isUp,
+  jobsNow,
+  type Place,
+  untilAllOver,
+  untilJob,
+  untilOver,
+  withPlace,
+} from '../helpers/place.ts';
 
 async function withFerry<T>({ folder }: Place, use: (ferry: Ferry) => Promise<T>): Promise<T> {
   const ferry = await createFerry({ config: join(folder, 'ovaferry.yaml') });
@@ -129,14 +139,12 @@ describe('orders of a program', () => {
 describe('cancel --batch', () => {
   test('ends what is open of it, and leaves what has arrived', () =>
     withPlace({}, async (place) => {
-      const { folder, source } = place;
+      const { folder } = place;
       const worker = place.worker();
       await isUp(worker);
-      const [done] = await json(['enqueue', source, '--to', 'lab', '--batch', 'b'], folder);
-      await untilAllOver(place, [done?.id ?? '']);
+      await untilOver(place, await enqueued(place, { batch: 'b' }));
       const other = await writeOva(join(folder, 'other.ova'), packageOf([10], 'other'));
-      const later = ['--batch', 'b', '--start-at', '2099-01-01'];
-      await json(['enqueue', other, '--to', 'lab', ...later], folder);
+      await enqueueAll(place, [other], { batch: 'b', startAt: new Date('2099-01-01') });
       const [cancelled, ...more] = await json(['cancel', '--batch', 'b'], folder);
       expect(more).toEqual([]);
       expect(cancelled).toMatchObject({ name: 'other', error: { code: 'CANCELLED' } });
@@ -146,7 +154,7 @@ describe('cancel --batch', () => {
         expect({ args, code }).toEqual({ args, code: 2 });
         expect(stderr).toContain('there is no batch typo');
       }
-      await json(['enqueue', other, '--to', 'lab/appliances', '--batch', 'weekend'], folder);
+      await enqueueAll(place, [other], { batch: 'weekend' });
       const { stderr } = await run(['status', '--batch', 'wekend'], folder);
       expect(stderr).toContain('there is no batch wekend (did you mean weekend?)');
     }));
@@ -159,25 +167,23 @@ describe('retry --failed --batch', () => {
       const lacking = async (name: string) => {
         const [descriptor] = packageOf([1_000], name);
         await writeFile(join(folder, `${name}.ovf`), descriptor?.bytes ?? '');
-        return `${name}.ovf`;
+        return join(folder, `${name}.ovf`);
       };
       const other = await writeOva(join(folder, 'held.ova'), packageOf([10], 'held'));
-      const enqueue = (batch: string, ...sources: string[]) =>
-        json(['enqueue', ...sources, '--to', 'lab', '--batch', batch], folder);
-      const [held] = await enqueue('night', other);
-      await json(['cancel', held?.id ?? ''], folder);
-      const [a] = await enqueue('night', await lacking('a'));
-      const [b] = await enqueue('day', await lacking('b'));
+      const [held = ''] = await enqueueAll(place, [other], { batch: 'night' });
+      await json(['cancel', held], folder);
+      const [a = ''] = await enqueueAll(place, [await lacking('a')], { batch: 'night' });
+      const [b = ''] = await enqueueAll(place, [await lacking('b')], { batch: 'day' });
       await isUp(place.worker());
-      const ids = [a, b].map((job) => job?.id ?? '');
+      const ids = [a, b];
       await untilAllOver(place, ids);
       const again = await json(['retry', '--failed', '--batch', 'night'], folder);
       expect(again.map(({ id }) => id)).toEqual([ids[0]]);
-      await until('a second run', async () => {
-        const [job] = await json(['status', ids[0] ?? ''], folder);
-        return job?.state === 'failed' && job.attempts > 1;
-      });
-      const [untouched] = await json(['status', ids[1] ?? ''], folder);
+      await untilJob(
+        ...([place, a, 'a second run'] as const),
+        ({ state, attempts }) => state === 'failed' && attempts > 1,
+      );
+      const [untouched] = await jobsNow(place, [b]);
       expect(untouched).toMatchObject({ state: 'failed', attempts: 1 });
     }));
 });

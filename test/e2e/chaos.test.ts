@@ -7,7 +7,7 @@ const SEED = 633_754;
 test('whatever dies and breaks meanwhile, every upload arrives whole and once', async () => {
   const seed = Number(process.env['CHAOS_SEED'] ?? SEED);
   const report = await runChaos({
-    uploads: 40,
+    uploads: 30,
     seed,
     workers: 3,
     atLeast: {

@@ -4,6 +4,7 @@ import { describe, expect, test } from '@jest/globals';
 import type { SimulatorOptions } from '../../src/simulator/world.ts';
 import { json, run, until } from '../helpers/cli.ts';
 import { isUp, type Place, untilOver, withPlace } from '../helpers/place.ts';
+import { uploadTo } from '../helpers/upload.ts';
 
 interface Kept {
   readonly item: string;
@@ -19,8 +20,7 @@ function withItems<T>(
   return withPlace(options, async (place) => {
     const sources = ['a', 'b', 'c'].map((name) => join(place.folder, `${name}.iso`));
     for (const source of sources) writeFileSync(source, Buffer.alloc(40_000, source));
-    const { code } = await run(['upload', ...sources, '--to', 'lab'], place.folder);
-    expect(code).toBe(0);
+    for (const source of sources) await uploadTo(place.simulator, source);
     return use(place);
   });
 }

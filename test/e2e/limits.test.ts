@@ -182,7 +182,7 @@ describe('a window', () => {
       const [large] = await enqueueAll(place, await packages(place, 'large', [3 * MB]));
       const waits = await untilJob(
         ...([place, large ?? '', 'that it waits'] as const),
-        ({ state }) => state === 'delayed',
+        ({ state, error }) => state === 'delayed' && error !== null,
       );
       // It is told why: no window is long enough.
       expect(waits).toMatchObject({ error: { code: 'WINDOW_TOO_SHORT' }, attempts: 0 });

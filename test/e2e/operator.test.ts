@@ -19,6 +19,7 @@ import {
   untilOver,
   withPlace,
 } from '../helpers/place.ts';
+import { uploadTo } from '../helpers/upload.ts';
 
 const REFUSED = {
   status: 400,
@@ -394,9 +395,7 @@ describe('--if-exists', () => {
     withPlace({}, async (place) => {
       const { folder, simulator } = place;
       await writeOva(join(folder, 'old.ova'), packageOf([5_000]));
-      expect((await run(['upload', 'old.ova', '--to', 'lab', '--name', 'box'], folder)).code).toBe(
-        0,
-      );
+      await uploadTo(simulator, join(folder, 'old.ova'), { name: 'box' });
       const [before] = [...simulator.world.items()];
       const replace = ['--to', 'lab', '--if-exists', 'replace'];
       expect((await run(['upload', place.source, ...replace], folder)).code).toBe(0);
@@ -408,9 +407,7 @@ describe('--if-exists', () => {
     withPlace({ importTimeMs: 3_000 }, async (place) => {
       const { folder, simulator } = place;
       await writeOva(join(folder, 'old.ova'), packageOf([5_000]));
-      expect((await run(['upload', 'old.ova', '--to', 'lab', '--name', 'box'], folder)).code).toBe(
-        0,
-      );
+      await uploadTo(simulator, join(folder, 'old.ova'), { name: 'box' });
       const [old] = [...simulator.world.items()];
       const first = place.worker();
       await isUp(first);
@@ -436,9 +433,7 @@ describe('--if-exists', () => {
     withPlace({}, async (place) => {
       const { folder, simulator } = place;
       await writeOva(join(folder, 'old.ova'), packageOf([5_000]));
-      expect((await run(['upload', 'old.ova', '--to', 'lab', '--name', 'box'], folder)).code).toBe(
-        0,
-      );
+      await uploadTo(simulator, join(folder, 'old.ova'), { name: 'box' });
       const [before] = [...simulator.world.items()];
       simulator.world.faults.add({ on: { method: 'PUT', file: 'disk' }, do: REFUSED });
       const replace = ['--to', 'lab', '--if-exists', 'replace'];
@@ -456,9 +451,7 @@ describe('--if-exists', () => {
         `redis: ${redis.url}\ntargets:\n  lab: ${target}\n  alias: ${target}\nworker: {lease: 3s}\n`,
       );
       await writeOva(join(folder, 'old.ova'), packageOf([5_000]));
-      expect((await run(['upload', 'old.ova', '--to', 'lab', '--name', 'box'], folder)).code).toBe(
-        0,
-      );
+      await uploadTo(simulator, join(folder, 'old.ova'), { name: 'box' });
       const worker = place.worker();
       await isUp(worker);
       const replace = ['--if-exists', 'replace', '--name', 'box'];

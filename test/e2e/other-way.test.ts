@@ -9,6 +9,7 @@ import type { SimulatorOptions } from '../../src/simulator/world.ts';
 import { json, run, until } from '../helpers/cli.ts';
 import { digest, packageOf, writeOva } from '../helpers/packages.ts';
 import { isUp, type Place, untilAllOver, untilOver, withPlace } from '../helpers/place.ts';
+import { uploadTo } from '../helpers/upload.ts';
 
 const MiB = 1024 * 1024;
 
@@ -41,10 +42,7 @@ async function withClouds<T>(
   }
 }
 
-async function uploaded(place: Place): Promise<void> {
-  const { code, stderr } = await run(['upload', place.source, '--to', 'lab'], place.folder);
-  expect([code, stderr]).toEqual([0, '']);
-}
+const uploaded = ({ simulator, source }: Place): Promise<void> => uploadTo(simulator, source);
 
 const offered = ({ world }: Simulator): number =>
   [...world.items()].filter(({ entity }) => entity.download !== undefined).length;
@@ -114,7 +112,7 @@ describe('ovaferry download', () => {
     }));
 
   test('cancelled in the middle leaves nothing, here or there', () =>
-    withClouds({ size: 8 * MiB, rateBytesPerSecond: 3 * MiB }, async (clouds) => {
+    withClouds({ size: 16 * MiB, rateBytesPerSecond: MiB }, async (clouds) => {
       const { folder, simulator } = clouds;
       await uploaded(clouds);
       await isUp(clouds.worker());
@@ -185,7 +183,7 @@ describe('ovaferry copy', () => {
       const { folder, simulator, prod } = clouds;
       await uploaded(clouds);
       const second = await writeOva(join(folder, 'second.ova'), packageOf([20_000], 'second'));
-      await run(['upload', second, '--to', 'lab'], folder);
+      await uploadTo(simulator, second);
       const mirror = () => json(['copy', 'lab/appliances', 'prod/appliances', '--all'], folder);
       expect((await mirror()).map(({ state }) => state)).toEqual(['completed', 'completed']);
       expect(digests(prod)).toEqual(digests(simulator));
@@ -193,7 +191,7 @@ describe('ovaferry copy', () => {
       expect((await mirror()).map(({ state }) => state)).toEqual(['completed', 'completed']);
       expect(simulator.world.totals.served).toBe(served);
       const third = await writeOva(join(folder, 'third.ova'), packageOf([10_000], 'third'));
-      await run(['upload', third, '--to', 'lab'], folder);
+      await uploadTo(simulator, third);
       expect(await mirror()).toHaveLength(3);
       expect(digests(prod)).toEqual(digests(simulator));
       const within = await json(['copy', 'lab/appliances/box', 'lab/archive'], folder);

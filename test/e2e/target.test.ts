@@ -4,13 +4,14 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { RELEASES } from '../../src/simulator/releases.ts';
-import { startSimulator } from '../../src/simulator/server.ts';
+import { type Simulator, startSimulator } from '../../src/simulator/server.ts';
 import type { SimulatorOptions } from '../../src/simulator/world.ts';
 import { json, run } from '../helpers/cli.ts';
 import { attribute, call, loggedIn, pathOf } from '../helpers/http.ts';
 import { packageOf, writeFolder, writeOva } from '../helpers/packages.ts';
 import { enqueueMany, isUp, untilAllOver, untilJobs, withPlace } from '../helpers/place.ts';
 import { withFolder } from '../helpers/temp.ts';
+import { uploadTo } from '../helpers/upload.ts';
 
 const MB = 1024 * 1024;
 
@@ -92,7 +93,7 @@ describe("a vCD's limits, with a worker", () => {
 /** A folder with a configuration of several targets on one simulator. */
 async function withTargets<T>(
   options: SimulatorOptions,
-  use: (place: { folder: string; url: string }) => Promise<T>,
+  use: (place: { folder: string; url: string; simulator: Simulator }) => Promise<T>,
 ): Promise<T> {
   const simulator = await startSimulator(options);
   try {
@@ -112,7 +113,7 @@ targets:
   tenant: ${target('org: System, user: administrator, tenant: acme, catalog: appliances')}
 `,
       );
-      return use({ folder, url });
+      return use({ folder, url, simulator });
     });
   } finally {
     await simulator.close();
@@ -159,16 +160,13 @@ describe('doctor', () => {
 
   test('says in words what is wrong with an address, a login and the room that is left', () =>
     withTargets({ storageProfiles: { Gold: MB }, templateLeaseSeconds: 604_800 }, async (place) => {
-      const { folder } = place;
+      const { folder, simulator } = place;
       const config = join(folder, 'ovaferry.yaml');
       const text = `${readFileSync(config, 'utf8')}  nobody: { url: "http://127.0.0.1:1", org: a, user: b, password: c }
   wrong: { url: "${place.url}", org: acme, user: admin, password: wrong }
 `;
       writeFileSync(config, text);
-      await run(
-        ['upload', await writeOva(join(folder, 'b.ova'), packageOf([MB])), '--to', 'lab'],
-        folder,
-      );
+      await uploadTo(simulator, await writeOva(join(folder, 'b.ova'), packageOf([MB])));
       const { code, stdout } = await run(['doctor', 'nobody', 'wrong', 'lab'], folder);
       expect(stdout).toMatch(/✗ address: .*nothing listens at 127\.0\.0\.1:1/);
       expect(stdout).toMatch(/✗ login: .*rejected the login to organisation acme/);
@@ -180,10 +178,10 @@ describe('doctor', () => {
 
 describe('ls', () => {
   test.each(['5.5', '9.7', '10.6'])('lists catalogs and items of release %s', (release) =>
-    withTargets({ release }, async ({ folder }) => {
+    withTargets({ release }, async ({ folder, simulator }) => {
       await writeOva(join(folder, 'box.ova'), packageOf([300_000]));
       writeFileSync(join(folder, 'disc.iso'), Buffer.alloc(70_000));
-      await run(['upload', 'box.ova', 'disc.iso', '--to', 'lab'], folder);
+      for (const name of ['box.ova', 'disc.iso']) await uploadTo(simulator, join(folder, name));
       const catalogs = await json<Record<string, unknown>[]>(['ls', 'lab'], folder);
       expect(catalogs.map(({ org, name }) => `${org}/${name}`)).toEqual([
         'acme/appliances',
@@ -270,9 +268,9 @@ describe('a dry run', () => {
     }));
 
   test('sees a missing right and a name that is taken', () =>
-    withTargets({}, async ({ folder }) => {
+    withTargets({}, async ({ folder, simulator }) => {
       await writeOva(join(folder, 'box.ova'), packageOf([10]));
-      await run(['upload', 'box.ova', '--to', 'lab'], folder);
+      await uploadTo(simulator, join(folder, 'box.ova'));
       const dry = (to: string) =>
         json<{ problems: { code: string }[] }[]>(
           ['enqueue', 'box.ova', '--to', to, '--dry-run'],

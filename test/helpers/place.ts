@@ -73,9 +73,9 @@ export async function withPlace<T>(
 export const isUp = (worker: Running): Promise<boolean> =>
   until('a worker that is up', () => worker.output.stderr.includes('worker is up'));
 
-/** Bytes of the first item's disk that the server has. */
+/** Bytes of the disk of the place's own package that the server has. */
 export const received = ({ simulator }: Place): number =>
-  simulator.items()[0]?.files[1]?.received ?? 0;
+  simulator.items().find(({ name }) => name === 'box')?.files[1]?.received ?? 0;
 
 /** What has a library to ask. */
 export type Asking = Pick<Place, 'ferry'>;

@@ -145,6 +145,22 @@ export async function withUploads<T>(
   }
 }
 
+/** Puts an image into a catalog without a queue: for tests of what is done with it afterwards. */
+export async function uploadTo(
+  simulator: Simulator,
+  source: string,
+  options: UploadOptions = {},
+): Promise<void> {
+  const vcd = clientOf(simulator);
+  const remembered = { current: NO_CHECKPOINT };
+  const meter = new Meter({ files: [], bytesResent: 0, bytesLost: 0 });
+  try {
+    await runUpload(await newUpload(source, options, { vcd, remembered, retried: [], meter }));
+  } finally {
+    vcd.close();
+  }
+}
+
 /** A client of the simulator. */
 export function clientOf(simulator: Simulator, options: Partial<VcdOptions> = {}): VcdClient {
   const { user, password } = simulator;
