@@ -7,7 +7,7 @@ import { until } from '../helpers/cli.ts';
 import { type TestRedis, withRedis } from '../helpers/redis.ts';
 import { withFolder } from '../helpers/temp.ts';
 
-const LEASE_MS = 4_000;
+const LEASE_MS = 3_000;
 
 interface Place {
   readonly redis: TestRedis;
@@ -91,7 +91,7 @@ const PROGRESS = {
 } as const;
 
 describe('a lease', () => {
-  test('keeps the job for as long as it beats, whatever the stalled checker thinks', () =>
+  test.concurrent('keeps the job for as long as it beats, whatever the stalled checker thinks', () =>
     withPlace(async ({ queue, worker, take, lease }) => {
       await worker.startStalledCheckTimer();
       const { job, token } = await take();
@@ -104,7 +104,7 @@ describe('a lease', () => {
       expect(await queue.getCompletedCount()).toBe(1);
     }));
 
-  test('stores data and progress where BullMQ reads them', () =>
+  test.concurrent('stores data and progress where BullMQ reads them', () =>
     withPlace(async ({ queue, take, lease }) => {
       const { job, token } = await take();
       const held = lease(job, token);
@@ -115,7 +115,7 @@ describe('a lease', () => {
       expect(seen?.progress).toEqual(PROGRESS);
     }));
 
-  test('that another holds is lost at the next beat, and can not overwrite what that one wrote', () =>
+  test.concurrent('that another holds is lost at the next beat, and can not overwrite what that one wrote', () =>
     withPlace(async ({ queue, worker, take, lease }) => {
       const { job, token } = await take();
       const stale = lease(job, token);
@@ -129,7 +129,7 @@ describe('a lease', () => {
       fresh.assertHeld();
     }));
 
-  test('ends by the clock when Redis is silent, before another could have the job', () =>
+  test.concurrent('ends by the clock when Redis is silent, before another could have the job', () =>
     withPlace(async ({ redis, take, lease }) => {
       const { job, token } = await take();
       const held = lease(job, token);
@@ -141,7 +141,7 @@ describe('a lease', () => {
       redis.thaw();
     }));
 
-  test("brings an operator's wish, which is no reason to stop cleaning up", () =>
+  test.concurrent("brings an operator's wish, which is no reason to stop cleaning up", () =>
     withPlace(async ({ redis, worker, take, lease }) => {
       const { job, token } = await take();
       const held = lease(job, token);
@@ -151,7 +151,7 @@ describe('a lease', () => {
       await held.save({ at: 3 });
     }));
 
-  test('of a job that was removed is lost', () =>
+  test.concurrent('of a job that was removed is lost', () =>
     withPlace(async ({ redis, worker, take, lease }) => {
       const { job, token } = await take();
       const held = lease(job, token);
@@ -161,7 +161,7 @@ describe('a lease', () => {
 });
 
 describe('the order in which BullMQ hands out jobs', () => {
-  test('what has begun goes before what has not, also after a hand-over and a crash', () =>
+  test.concurrent('what has begun goes before what has not, also after a hand-over and a crash', () =>
     withPlace(async ({ queue, worker }) => {
       await queue.add('begun', {}, { jobId: 'begun-a', priority: 1_000 });
       const begun = await worker.getNextJob('t1', { block: false });

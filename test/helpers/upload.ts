@@ -145,6 +145,8 @@ export async function withUploads<T>(
   }
 }
 
+let put = 0;
+
 /** Puts an image into a catalog without a queue: for tests of what is done with it afterwards. */
 export async function uploadTo(
   simulator: Simulator,
@@ -154,8 +156,10 @@ export async function uploadTo(
   const vcd = clientOf(simulator);
   const remembered = { current: NO_CHECKPOINT };
   const meter = new Meter({ files: [], bytesResent: 0, bytesLost: 0 });
+  put += 1;
+  const asked = { jobId: `lab-put${put}`, ...options };
   try {
-    await runUpload(await newUpload(source, options, { vcd, remembered, retried: [], meter }));
+    await runUpload(await newUpload(source, asked, { vcd, remembered, retried: [], meter }));
   } finally {
     vcd.close();
   }
