@@ -12,7 +12,7 @@ import { neededContentKey } from './content-key.ts';
 import { isCopy } from './copy/copy.ts';
 import { copyItem } from './copy/copy-item.ts';
 import { assertDeployable, powerOn } from './deploy.ts';
-import { startAnew } from './start-anew.ts';
+import { countRestart, startAnew } from './start-anew.ts';
 import { uploadByPull } from './upload-by-pull.ts';
 import type { OpenUpload, Upload, UploadResult } from './upload-deps.ts';
 import { uploadMedia } from './upload-media.ts';
@@ -79,10 +79,7 @@ async function untilDone(
     } catch (error) {
       context.signal.throwIfAborted();
       const failure = await unlessUnmounted(error, request.path);
-      if (failure.code === 'REMOVED_ON_SERVER' && (await hasAnother(upload))) {
-        await deps.checkpoint.save({ item: null });
-        continue;
-      }
+      if (failure.code === 'REMOVED_ON_SERVER' && (await isUnproven(upload))) continue;
       if (failure.code === 'WINDOW_CLOSED') {
         // Its transfer would expire before the next one opens: the server's room is given back.
         deps.meter.giveUp();
@@ -95,6 +92,21 @@ async function untilDone(
       if (failure.code === 'IMPORT_FAILED' || failure.code === 'QUOTA_EXCEEDED') throw failure;
     }
   }
+}
+
+/**
+ * Whether it may not be so that somebody has removed our item: what is remembered may be out of date,
+ * and of what was never seen after its creation nobody knows what became of it, since a run that is
+ * forgotten may have given it up. Then the item is looked for, or created, again.
+ */
+async function isUnproven(upload: Upload & { readonly content?: string }): Promise<boolean> {
+  const { checkpoint } = upload.deps;
+  if (!(await hasAnother(upload))) {
+    if (checkpoint.current.item?.taskHref !== null) return false;
+    await countRestart(upload);
+  }
+  await checkpoint.save({ item: null });
+  return true;
 }
 
 /** Opening may take seconds; who is stopped meanwhile does not wait for it. */

@@ -29,8 +29,13 @@ function isNobodysLoss({ deps }: Upload, { code }: FerryError): boolean {
 }
 
 async function countLoss(upload: Upload): Promise<void> {
+  upload.deps.meter.restart();
+  await countRestart(upload);
+}
+
+/** @throws FerryError RESEND_LIMIT */
+export async function countRestart(upload: Upload): Promise<void> {
   const { meter, checkpoint } = upload.deps;
-  meter.restart();
   await checkpoint.save({ restarts: checkpoint.current.restarts + 1, bytesLost: meter.lost });
   assertWithinBudget(upload);
 }

@@ -532,6 +532,23 @@ describe('the server', () => {
     );
   });
 
+  test('which has given up an item that is only remembered as just created is given another', async () => {
+    await withFault([], async (world, source, members) => {
+      // As a Redis that was put back to the moment after the creation: nobody has seen the item since.
+      const died = world.upload(source, {
+        around(_call, when, name) {
+          if (name === 'getEntity' && when === 'before') throw new FerryError('LOCK_LOST', 'died');
+        },
+      });
+      await expect(died).rejects.toMatchObject({ code: 'LOCK_LOST' });
+      expect(world.remembered.current.item).toMatchObject({ taskHref: null });
+      for (const item of [...world.simulator.world.items()]) world.simulator.world.remove(item);
+      await world.upload(source);
+      expectWhole(world, members);
+      expect(world.remembered.current.restarts).toBe(1);
+    });
+  });
+
   test('on which somebody removed the item is not given another', async () => {
     await withFault([], async (world, source) => {
       world.simulator.world.faults.add({ on: onDisk, after: 1, do: { resetAfterBytes: 10 } });
