@@ -64,7 +64,9 @@ async function build() {
 
 async function run() {
   if (!(await part('npm packages', ...script('setup.mjs', '--packages')))) return;
-  const checks = isWhole ? part('checks', ...script('check.mjs'), { beside: true }) : undefined;
+  const checks = isWhole
+    ? part('checks', ...script('check.mjs', '--built'), { beside: true })
+    : undefined;
   const ready = await Promise.all([
     part('native module, Redis, Chromium', ...script('setup.mjs', '--browser')),
     build(),

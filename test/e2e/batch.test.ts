@@ -48,7 +48,9 @@ describe('a batch', () => {
       });
       expect(before.late).toHaveLength(5);
       await isUp(place.worker());
-      await until('the rate', async () => (await summary(place, 'weekend')).bytesArrived > 0);
+      await until('the rate', async () => (await summary(place, 'weekend')).bytesArrived > 0, {
+        everyMs: 150,
+      });
       await untilAllOver(
         place,
         jobs.map(({ id }) => id),
@@ -153,7 +155,9 @@ describe('batches and the jobs in them', () => {
       const [same] = await json(['enqueue', 'empty.iso', '--to', 'lab', '--batch', 'b'], folder);
       expect(same).toMatchObject({ id: first?.id, existing: true });
       await isUp(place.worker());
-      await until('the ends', async () => (await summary(place, 'a')).endedAt !== null);
+      await until('the ends', async () => (await summary(place, 'a')).endedAt !== null, {
+        everyMs: 150,
+      });
       const [a, b] = [await summary(place, 'a'), await summary(place, 'b')];
       expect(a).toMatchObject({ counts: { completed: 2, waiting: 0 }, bytesTotal: 1_000_000 });
       expect(a.bytesArrived).toBe(a.bytesTotal);

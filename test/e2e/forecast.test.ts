@@ -78,16 +78,13 @@ describe('the forecast of a batch', () => {
       // The rate is taken from slices of ten seconds that are over.
       const foretold: number[] = [];
       let ended: string | null = null;
-      await until(
-        'the end of the batch',
-        async () => {
-          const { expectedAt, endedAt } = await batchOf(place, 'b');
-          if (expectedAt !== null) foretold.push(Date.parse(expectedAt));
-          ended = endedAt;
-          return endedAt ?? undefined;
-        },
-        50_000,
-      );
+      const look = async (): Promise<string | undefined> => {
+        const { expectedAt, endedAt } = await (await place.ferry()).batch('b');
+        if (expectedAt !== null) foretold.push(Date.parse(expectedAt));
+        ended = endedAt;
+        return endedAt ?? undefined;
+      };
+      await until('the end of the batch', look, { everyMs: 600 });
       const end = Date.parse(ended ?? '');
       const late = foretold.slice(-5); // the last before the end
       expect(foretold.length).toBeGreaterThan(5);

@@ -64,14 +64,14 @@ export async function json<T = JobView[]>(args: readonly string[], cwd: string):
 export async function until<T>(
   what: string,
   look: () => Promise<T | undefined | false> | T | undefined | false,
-  timeoutMs = 90_000,
+  { timeoutMs = 90_000, everyMs = 25 } = {},
 ): Promise<T> {
   const deadline = Date.now() + timeoutMs;
   for (;;) {
     const seen = await look();
     if (seen !== undefined && seen !== false) return seen;
     if (Date.now() > deadline) throw new Error(`never seen: ${what}`);
-    await sleep(25);
+    await sleep(everyMs);
   }
 }
 

@@ -121,14 +121,16 @@ export function untilJobs<T>(
   what: string,
   look: (jobs: JobDetails[]) => T | undefined | false,
 ): Promise<T> {
-  return until(what, async () => {
+  const lookAtJobs = async (): Promise<T | undefined | false> => {
     try {
       return look(await jobsNow(place, ids));
     } catch (error) {
       if (error instanceof FerryError && error.code === 'REDIS_UNAVAILABLE') return undefined;
       throw error;
     }
-  });
+  };
+  // Seldom enough to leave the machine to the workers.
+  return until(what, lookAtJobs, { everyMs: 150 });
 }
 
 /** As `untilJobs`, of one. */
