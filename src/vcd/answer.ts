@@ -12,7 +12,7 @@ export type Phase =
   | 'transfer';
 
 const COMMON: Readonly<Record<number, ErrorCode>> = {
-  401: 'AUTH_REJECTED', // after one fresh login; an expired token is renewed below this table
+  401: 'AUTH_REJECTED', // after fresh logins; an expired token is renewed below this table
   406: 'VERSION_UNSUPPORTED',
   408: 'SERVER_UNAVAILABLE',
   409: 'ITEM_BUSY',

@@ -37,6 +37,8 @@ export interface ApiRequest {
 
 /** A session that is not used for so long is touched while bytes flow (vCD's own limit: 30 minutes). */
 const IDLE_MS = 5 * 60_000;
+/** After so many logins that were accepted, requests that still are not say something else. */
+const MAX_RENEWALS = 3;
 /** vCD reads at most this of a request (guide, "Request Limits"). */
 const LONGEST_BODY_BYTES = 512 * 1024;
 
@@ -243,8 +245,8 @@ export class VcdApi {
     label: string,
     context: CallContext,
   ): Promise<HttpAnswer> {
-    const session = await this.#session(context);
-    const send = (headers: Readonly<Record<string, string>>): Promise<HttpAnswer> => {
+    let session = await this.#session(context);
+    const send = ({ headers }: OpenSession): Promise<HttpAnswer> => {
       const sent: HttpRequest = {
         method: request.method,
         url,
@@ -261,10 +263,13 @@ export class VcdApi {
       return this.#send(sent, context);
     };
     this.#askedAt = performance.now();
-    const answer = await send(session.headers);
-    if (answer.status !== 401) return answer;
-    // The token has run out: transfers do not keep a session alive. Once, then it is final.
-    return send((await this.session.renew(session)).headers);
+    // The token has run out: transfers do not keep a session alive, and a cell that restarts ends all of
+    // them, perhaps again. A login that is rejected ends this at once.
+    for (let renewals = 0; ; renewals += 1) {
+      const answer = await send(session);
+      if (answer.status !== 401 || renewals === MAX_RENEWALS) return answer;
+      session = await this.session.renew(session);
+    }
   }
 }
 

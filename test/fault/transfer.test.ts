@@ -224,6 +224,20 @@ describe('one upload survives, without help and without a byte doubled', () => {
     });
   });
 
+  test('sessions that end again right after each login', async () => {
+    const rule = {
+      on: { path: '/api/vAppTemplate' },
+      times: 3,
+      do: { expireSessions: true },
+    } as const;
+    await withFault([rule], async (world, source, members) => {
+      await world.upload(source, { chunkBytes: CHUNK });
+      expectWhole(world, members);
+      expect(world.retried).toEqual([]);
+      expect(world.simulator.world.sessions.attempts).toBe(4);
+    });
+  });
+
   test('many faults at once', async () => {
     const rules: FaultRule[] = [
       { on: onDisk, do: { resetAfterBytes: 10 } },
