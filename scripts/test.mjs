@@ -9,7 +9,7 @@ const root = join(import.meta.dirname, '..');
 const args = process.argv.slice(2);
 const isWhole = args.length === 0;
 /** More than cores: most tests wait for processes that they have started. */
-const WORKERS = 5;
+const WORKERS = 4;
 
 const parts = [];
 const reports = [];
