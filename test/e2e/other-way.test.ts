@@ -129,18 +129,18 @@ describe('ovaferry download', () => {
     }));
 
   test('two of one item at once disable it only when the last is done', () =>
-    withClouds({ size: 3 * MiB, rateBytesPerSecond: 4 * MiB }, async (clouds) => {
+    withClouds({ size: 6 * MiB, rateBytesPerSecond: 2 * MiB }, async (clouds) => {
       const { folder, simulator } = clouds;
       await uploaded(clouds);
       await isUp(clouds.worker());
-      const started = await Promise.all(
-        ['one', 'two'].map((out) =>
-          run(['download', 'lab/appliances/box', '-o', out, '--detach'], folder),
-        ),
-      );
+      const wanted = ['one', 'two'].map((out) => ({
+        item: 'lab/appliances/box',
+        folder: join(folder, out),
+      }));
+      const started = await (await clouds.ferry()).download(wanted);
       const jobs = await untilAllOver(
         clouds,
-        started.map(({ stdout }) => stdout.trim()),
+        started.map(({ id }) => id),
       );
       expect(jobs.map(({ state }) => state)).toEqual(['completed', 'completed']);
       expect(offered(simulator)).toBe(0);
