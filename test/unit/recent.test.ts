@@ -48,6 +48,7 @@ describe('what was seen of late', () => {
     begun[1]?.reject(new Error('away'));
     await expect(second).rejects.toThrow('away');
     const third = recent.get();
+    await sleep(400); // longer than a new look is waited for where there is an old one
     begun[2]?.resolve(3);
     expect(await third).toBe(3);
   });
