@@ -143,6 +143,8 @@ export class DigestWatch {
     // One that has not answered yet may be about to fail by what it was told.
     const isIdle = this.#isProven && this.#answers.length === 0 && this.#failure === undefined;
     if (!isIdle) return void (await this.#thread.terminate());
+    // What is still being read behind must not reach a thread that is somebody else's by then.
+    this.#failure = new Error('the digest watch was closed');
     for (const [event, hear] of this.#listeners) this.#thread.off(event, hear);
     giveBackThread(this.#thread);
   }
@@ -217,7 +219,7 @@ export class DigestWatch {
   }
 
   #post(message: DigestMessage): void {
-    this.#thread.postMessage(message);
+    if (!this.#closed) this.#thread.postMessage(message);
   }
 
   #fail(error: Error): void {

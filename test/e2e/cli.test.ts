@@ -9,6 +9,7 @@ import { type Simulator, startSimulator } from '../../src/simulator/server.ts';
 import type { SimulatorOptions } from '../../src/simulator/world.ts';
 import { configure, json, run, start, until, type WorkplaceOptions } from '../helpers/cli.ts';
 import { digest, type Member, packageOf, writeOva } from '../helpers/packages.ts';
+import { isThere } from '../helpers/processes.ts';
 import { withRedis } from '../helpers/redis.ts';
 import { withFolder } from '../helpers/temp.ts';
 import { SELF_SIGNED } from '../helpers/tls.ts';
@@ -233,7 +234,7 @@ describe('enqueue, status and watch', () => {
       const log = await readFile(path('data/redis/redis.log'), 'utf8');
       const pid = Number(/^(\d+):/.exec(log)?.[1]);
       process.kill(pid, 'SIGKILL');
-      await until('it is dead', () => !existsSync(socket) || pidIsGone(pid));
+      await until('it is dead', () => !existsSync(socket) || !isThere(pid));
       const [after] = await json(['status', job?.id ?? ''], folder);
       expect(after).toMatchObject({ id: job?.id, state: 'waiting' });
     }));
@@ -248,15 +249,6 @@ describe('enqueue, status and watch', () => {
       expect(jobs.filter(([job]) => job?.existing === false)).toHaveLength(1);
     }));
 });
-
-function pidIsGone(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return false;
-  } catch {
-    return true;
-  }
-}
 
 /** The names of whoever is connected to a server; none while it does not answer. */
 async function connections(socket: string): Promise<string[]> {

@@ -27,6 +27,15 @@ export function childrenOf(parent: number): Seen[] {
   });
 }
 
+export function isThere(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 export function killAll(processes: readonly Seen[]): void {
   for (const { pid } of processes) {
     try {

@@ -1,5 +1,5 @@
 import { rmSync } from 'node:fs';
-import { killAll, processesOf } from './processes.ts';
+import { isThere, killAll, processesOf } from './processes.ts';
 
 /**
  * Waits for the end of the process that started it, which holds the other end of its input; then nothing
@@ -22,12 +22,3 @@ process.stdin.once('end', () => {
   rmSync(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 });
   process.exit();
 });
-
-function isThere(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
-}

@@ -251,6 +251,31 @@ describe('a digest watch', () => {
     });
   });
 
+  test('that is closed while it reads does not hash into the file of the next one', async () => {
+    let goOn: () => void = () => undefined;
+    const gate = new Promise<void>((resolve) => {
+      goOn = resolve;
+    });
+    const slow: ByteSource = {
+      ...memory(bytes),
+      async read(target, position) {
+        await gate;
+        bytes.copy(target, 0, position, position + target.length);
+      },
+    };
+    const first = new DigestWatch(slow, [check]);
+    await first.observe(bytes.subarray(0, 50_000), 0);
+    const unfinished = first.verdict();
+    unfinished.catch(() => undefined);
+    await first.close();
+    const second = new DigestWatch(memory(bytes), [check]);
+    await second.observe(bytes.subarray(0, 40_000), 0);
+    goOn();
+    await expect(unfinished).rejects.toThrow('closed');
+    await second.verdict();
+    await second.close();
+  });
+
   test('does not hang when its source fails', async () => {
     const broken: ByteSource = { ...memory(bytes), read: () => Promise.reject(new Error('gone')) };
     const watch = new DigestWatch(broken, [check]);
