@@ -10,6 +10,7 @@ import { FAULT_KINDS, RARE } from './faults.ts';
 import { type ChaosImage, makeImages } from './images.ts';
 
 export interface ChaosOptions {
+  /** More are added while something that was planned has not come: a quick machine is soon done. */
   readonly uploads: number;
   readonly seed: number;
   /** Processes that work at any time. */
@@ -42,6 +43,8 @@ export interface ChaosReport {
 
 const LEASE_MS = 2_000;
 const FRUITLESS_ROUNDS = 40;
+/** So many are added at once. */
+const MORE = 6;
 
 /**
  * Uploads images of many shapes while everything breaks: the line and the server by fault rules, and
@@ -69,13 +72,11 @@ async function chaosIn(
   try {
     const more = '    concurrency: 6\n';
     await configure(folder, { url: simulator.url, redis: redis.url, lease: '2s', more });
-    const images = await makeImages(folder, options.uploads, random);
-    const sources = images.map(({ source }) => source);
-    const enqueued = await json(['enqueue', ...sources, '--to', 'lab'], folder);
-    const ids = enqueued.map(({ id }) => id);
-    await saveRedis(place);
+    const uploads: Uploads = { images: [], ids: [] };
+    await addUploads(place, uploads, options.uploads);
     crew.refill();
-    const happened = await disturb(place, crew, { ...options, ids });
+    const happened = await disturb(place, crew, { ...options, uploads });
+    const { images, ids } = uploads;
     const wrong = [
       ...(await wrongJobs(folder, ids)),
       ...wrongItems(simulator.items(), images),
@@ -101,6 +102,27 @@ async function chaosIn(
   }
 }
 
+/** What has been enqueued so far. */
+interface Uploads {
+  readonly images: ChaosImage[];
+  readonly ids: string[];
+}
+
+/** What is enqueued is not lost with a Redis that is rolled back: a state is saved that has it. */
+async function addUploads(
+  place: ChaosPlace,
+  { images, ids }: Uploads,
+  count: number,
+): Promise<void> {
+  const { folder, random } = place;
+  const made = await makeImages(folder, { first: images.length, count }, random);
+  const sources = made.map(({ source }) => source);
+  const enqueued = await json(['enqueue', ...sources, '--to', 'lab'], folder);
+  images.push(...made);
+  ids.push(...enqueued.map(({ id }) => id));
+  await saveRedis(place);
+}
+
 /** They are needed besides. */
 function bytesOfDescriptors(items: readonly SeenItem[]): number {
   return items
@@ -112,11 +134,18 @@ function bytesOfDescriptors(items: readonly SeenItem[]): number {
 async function disturb(
   place: ChaosPlace,
   crew: Crew,
-  options: ChaosOptions & { readonly ids: readonly string[] },
+  options: Omit<ChaosOptions, 'uploads'> & { readonly uploads: Uploads },
 ): Promise<Record<string, number>> {
   const { random, simulator } = place;
   const { uploads, atLeast, limitMs, say } = options;
   const came: Record<string, number> = {};
+  const happened = (): Record<string, number> => {
+    const all = { ...came };
+    for (const { name, hits } of simulator.world.faults.counts()) {
+      all[name] = (all[name] ?? 0) + hits;
+    }
+    return all;
+  };
   const deadline = performance.now() + limitMs;
   const ready = (): number => simulator.items().filter(({ status }) => status > 0).length;
   planFaults(place, random);
@@ -127,7 +156,11 @@ async function disturb(
     const done = ready();
     if (done > before.done) before = { done, round };
     // Something that never ends is told, not waited for.
-    if (done >= uploads || round - before.round > FRUITLESS_ROUNDS) break;
+    if (round - before.round > FRUITLESS_ROUNDS) break;
+    if (done >= uploads.ids.length) {
+      if (neverHappened(happened(), options).length === 0) break;
+      await addUploads(place, uploads, MORE);
+    }
     const missing = Object.keys(atLeast).filter((name) => (came[name] ?? 0) < (atLeast[name] ?? 0));
     const name = random.one(missing.length > 0 ? missing : Object.keys(DISTURBANCES));
     await DISTURBANCES[name]?.(place, crew);
@@ -135,13 +168,10 @@ async function disturb(
     // A while ago is not always the beginning.
     if (name !== 'redis rolled back' && random.next() < 0.1) await saveRedis(place);
     if (round % 8 === 0) planFaults(place, random);
-    if (round % 20 === 0) say(`${done} of ${uploads} ready after ${round} disturbances`);
+    if (round % 20 === 0) say(`${done} of ${uploads.ids.length} ready after ${round} disturbances`);
   }
-  await untilDone(place, crew, options);
-  for (const { name, hits } of simulator.world.faults.counts()) {
-    came[name] = (came[name] ?? 0) + hits;
-  }
-  return came;
+  await untilDone(place, crew, { ids: uploads.ids, limitMs });
+  return happened();
 }
 
 /** Each kind once more, at some request to come. */
@@ -154,7 +184,7 @@ function planFaults({ simulator }: ChaosPlace, random: Choices): void {
 async function untilDone(
   { folder }: ChaosPlace,
   crew: Crew,
-  { ids, limitMs }: ChaosOptions & { readonly ids: readonly string[] },
+  { ids, limitMs }: { readonly ids: readonly string[]; readonly limitMs: number },
 ): Promise<void> {
   const deadline = performance.now() + limitMs / 2;
   while (performance.now() < deadline) {
@@ -205,7 +235,7 @@ function twoWriters(name: string, file: SeenItem['files'][0]): string[] {
 
 function neverHappened(
   happened: Readonly<Record<string, number>>,
-  { atLeast }: ChaosOptions,
+  { atLeast }: Pick<ChaosOptions, 'atLeast'>,
 ): string[] {
   const faults = Object.keys(FAULT_KINDS).filter((name) => !happened[name] && !RARE.has(name));
   const missing = Object.keys(atLeast).filter(

@@ -80,13 +80,14 @@ const SHAPES: readonly Shape[] = [
   },
 ];
 
+/** @param first number of the first; each number has a name and a shape of its own */
 export async function makeImages(
   folder: string,
-  count: number,
+  { first, count }: { readonly first: number; readonly count: number },
   random: Choices,
 ): Promise<ChaosImage[]> {
   const images: ChaosImage[] = [];
-  for (let i = 0; i < count; i += 1) {
+  for (let i = first; i < first + count; i += 1) {
     const shape = SHAPES[i % SHAPES.length] as Shape;
     images.push(await shape(folder, `image${i}`, random));
   }
