@@ -41,18 +41,22 @@ function withServer(
 
 type Opening = Required<Pick<UploadOptions, 'openImage'>>;
 
+interface Deaths {
+  readonly options?: UploadOptions;
+  readonly memory?: (typeof MEMORIES)[number];
+  /** The package of an item that is there before. */
+  readonly old?: readonly Member[];
+  /** What the next run does; by default it ends the upload. */
+  readonly next?: (world: UploadWorld) => Promise<unknown>;
+  readonly check: (world: UploadWorld, moment: string) => void;
+}
+
 /**
  * Dies at each call of an upload in turn, and each time is followed by a run that has to end it.
  *
- * @param old the package of an item that is there before
  * @returns how many calls an upload makes
  */
-async function dieEverywhere(
-  options: UploadOptions,
-  memory: (typeof MEMORIES)[number],
-  check: (world: UploadWorld, moment: string) => void,
-  old?: readonly Member[],
-): Promise<number> {
+async function dieEverywhere({ options, memory, old, next, check }: Deaths): Promise<number> {
   return withFolder((folder) =>
     withOpenOnce(async (openImage) => {
       const source = await writeOva(join(folder, 'box.ova'), packageOf([250_000, 10]));
@@ -75,7 +79,7 @@ async function dieEverywhere(
           const died = world.upload(source, { ...asked, ...dyingAt(call, moment) });
           await expect(died).rejects.toMatchObject({ code: 'LOCK_LOST' });
           if (memory === 'remembering nothing') world.remembered.current = NO_CHECKPOINT;
-          await world.upload(source, asked);
+          await (next ? next(world) : world.upload(source, asked));
           check(world, `${moment} call ${call}, ${name}`);
         }),
       );
@@ -86,7 +90,7 @@ async function dieEverywhere(
 
 describe.each(MEMORIES)('an upload whose process dies around any call of the API, %s', (memory) => {
   test('is ended by the next run: whole, once', async () => {
-    const calls = await dieEverywhere({}, memory, (world, moment) => {
+    const check: Deaths['check'] = (world, moment) => {
       const items = world.simulator.items();
       const seen = items.map(({ name, status, description }) => ({ name, status, description }));
       expect({ moment, seen }).toEqual({
@@ -95,18 +99,19 @@ describe.each(MEMORIES)('an upload whose process dies around any call of the API
       });
       const kept = items[0]?.files[1]?.ranges.reduce((sum, { stored }) => sum + stored, 0);
       expect({ moment, kept }).toEqual({ moment, kept: 250_000 });
-    });
+    };
+    const calls = await dieEverywhere({ memory, check });
     expect(calls).toBeGreaterThan(10);
   });
 
   test('is ended by the next run with all that was asked for: server-verified, kept, noted', async () => {
-    const asked: UploadOptions = {
+    const options: UploadOptions = {
       verify: 'server',
       leaseSeconds: 86_400,
       storageProfile: 'Silver',
       metadata: [{ key: 'cpus', type: 'number', value: '4' }],
     };
-    const calls = await dieEverywhere(asked, memory, (world, moment) => {
+    const check: Deaths['check'] = (world, moment) => {
       const items = world.simulator.items();
       const seen = items.map(({ name, status, description, storageProfile }) => ({
         ...{ name, status, description, storageProfile },
@@ -118,28 +123,42 @@ describe.each(MEMORIES)('an upload whose process dies around any call of the API
       const [item] = items;
       expect({ moment, lease: item?.leaseEnds }).toEqual({ moment, lease: expect.any(String) });
       expect({ moment, noted: item?.metadata['cpus'] }).toEqual({ moment, noted: '4' });
-    });
+    };
+    const calls = await dieEverywhere({ options, memory, check });
     expect(calls).toBeGreaterThan(12);
   });
 
   test('is ended by the next run where it replaces an item: the new one is there, the old one gone', async () => {
     const old = packageOf([10, 20]);
-    const calls = await dieEverywhere(
-      { ifExists: 'replace', verify: 'off' }, // whose digests are right, the other tests see
-      memory,
-      (world, moment) => {
-        const items = world.simulator.items();
-        const seen = items.map(({ name, status, description }) => ({ name, status, description }));
-        expect({ moment, seen }).toEqual({
-          moment,
-          seen: [{ name: 'box', status: 8, description: '' }],
-        });
-        expect(items[0]?.files[1]?.sha256).not.toBe(digest(old[2]?.bytes as Buffer));
-      },
-      old,
-    );
+    const check: Deaths['check'] = (world, moment) => {
+      const items = world.simulator.items();
+      const seen = items.map(({ name, status, description }) => ({ name, status, description }));
+      expect({ moment, seen }).toEqual({
+        moment,
+        seen: [{ name: 'box', status: 8, description: '' }],
+      });
+      expect(items[0]?.files[1]?.sha256).not.toBe(digest(old[2]?.bytes as Buffer));
+    };
+    // Whose digests are right, the other tests see.
+    const options: UploadOptions = { ifExists: 'replace', verify: 'off' };
+    const calls = await dieEverywhere({ options, memory, old, check });
     expect(calls).toBeGreaterThan(15);
   });
+});
+
+test('an upload whose process dies around any call of the API, and that is cancelled then, leaves nothing but what is ready', async () => {
+  let ready = 0;
+  const calls = await dieEverywhere({
+    async next(world) {
+      if (await world.cleanUp()) ready += 1;
+    },
+    check(world, moment) {
+      const unfinished = world.simulator.items().filter(({ status }) => status !== 8);
+      expect({ moment, unfinished }).toEqual({ moment, unfinished: [] });
+    },
+  });
+  expect(ready).toBeGreaterThan(0);
+  expect(ready).toBeLessThan(calls / 2);
 });
 
 test('a fresh Redis goes on with an item of the same files, whoever began it', () =>
