@@ -1,10 +1,10 @@
 import { randomBytes, X509Certificate } from 'node:crypto';
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { mkdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { Redis } from 'ioredis';
-import { KEEPER_LOCK, KEEPER_NAME } from '../../src/redis/embedded.ts';
+import { KEEPER_LOCK, KEEPER_NAME, keeperStartPath } from '../../src/redis/embedded.ts';
 import { type Simulator, startSimulator } from '../../src/simulator/server.ts';
 import type { SimulatorOptions } from '../../src/simulator/world.ts';
 import { configure, json, run, start, until, type WorkplaceOptions } from '../helpers/cli.ts';
@@ -64,8 +64,6 @@ async function untilRedisIsGone(folder: string): Promise<void> {
   const socket = join(folder, 'data', 'redis', 'redis.sock');
   await until('the private Redis to stop', () => !existsSync(socket));
 }
-
-const NO_THROW = { throwIfNoEntry: false } as const;
 
 const JOB_KEYS = [
   'id',
@@ -319,12 +317,15 @@ describe('the private Redis', () => {
     withEmbedded(async ({ folder, socket }) => {
       const user = start(['watch'], folder);
       await until('a keeper', async () => (await connections(socket)).includes(KEEPER_NAME));
-      const lock = KEEPER_LOCK.path(join(folder, 'data', 'redis'));
-      const { ino } = statSync(lock);
-      await rm(lock, { recursive: true }); // as another keeper that took it and has gone
-      await until('the lock again', () => (statSync(lock, NO_THROW)?.ino ?? ino) !== ino);
-      user.kill('SIGKILL');
-      await user.ended;
+      try {
+        const data = join(folder, 'data', 'redis');
+        await rm(keeperStartPath(data)); // written by whoever has taken the lock
+        await rm(KEEPER_LOCK.path(data), { recursive: true }); // as another keeper that has gone
+        await until('the lock again', () => existsSync(keeperStartPath(data)));
+      } finally {
+        user.kill('SIGKILL');
+        await user.ended;
+      }
       const left = () =>
         processes(folder, 'redis-server').length + processes(folder, 'keeper.js').length;
       await until('both to end', () => left() === 0);
