@@ -267,7 +267,7 @@ async function removeTrial(
   trial: Pick<Leftover, 'catalog' | 'catalogItem' | 'entity'>,
   context: CallContext,
 ): Promise<void> {
-  await removeLeftover({ vcd }, trial, context);
+  await removeLeftover({ vcd }, { ...trial, what: 'item' }, context);
   await vcd.remove(trial.catalogItem, context).catch((error: unknown) => {
     if (classify(error).code !== 'ITEM_GONE') throw error;
   });

@@ -126,6 +126,6 @@ function print(plan: Plan, options: GlobalOptions): void {
   const late = isLate(plan) ? paint('yellow', ', after its deadline', options.color) : '';
   const words = `${verdict}${much}${when}${late}${until}`;
   say(`${sign} ${name} → ${target}/${catalog}: ${words}`, options);
-  for (const warning of warnings) say(`    ${warning}`, options);
+  for (const warning of warnings) say(`    warning: ${warning}`, options);
   for (const problem of problems) say(`    ${errorLines(problem)}`, options);
 }

@@ -16,9 +16,10 @@ export async function janitor(
     if (removed) await ferry.removeLeftovers(place, leftovers, interrupt.signal);
     if (options.json) printJson(leftovers.map((leftover) => ({ ...leftover, removed })));
     else {
-      const what = removed ? 'removed' : 'left behind';
-      for (const { catalog, name, job } of leftovers) {
-        say(`${catalog}/${name}: ${what} (job ${job})`, options);
+      for (const { what, catalog, name, job } of leftovers) {
+        const state = removed ? 'removed' : 'left behind';
+        const said = what === 'item' ? state : `is whole; the mark in its description: ${state}`;
+        say(`${catalog}/${name}: ${said} (job ${job})`, options);
       }
       if (leftovers.length === 0) say('nothing was left behind', options);
       else if (!removed) say('Remove it with --yes.', options);

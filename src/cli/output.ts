@@ -60,7 +60,7 @@ export function paint(colour: Colour, text: string, color: boolean): string {
 
 /** A job without what only the progress display needs: the contract's keys, in its order. */
 export function jobJson(details: JobDetails): JobView {
-  const { files: _files, warnings: _warnings, bytesOnServer: _onServer, ...rest } = details;
+  const { files: _files, bytesOnServer: _onServer, ...rest } = details;
   const { notBefore: _notBefore, priority: _priority, requestIds: _requestIds, ...view } = rest;
   return view;
 }
@@ -104,7 +104,13 @@ function jobLine(job: JobDetails, color: boolean): string {
     failed: paint('red', 'failed', color),
   };
   const line = `${job.id}  ${placeOf(job)}: ${words[job.state]}`;
-  return job.error === null ? line : `${line}\n    ${errorLines(job.error)}`;
+  const why = job.error === null ? '' : `\n    ${errorLines(job.error)}`;
+  return `${line}${why}${warningLines(job)}`;
+}
+
+/** To be put behind a job's line. */
+export function warningLines({ warnings }: Pick<JobView, 'warnings'>): string {
+  return warnings.map((warning) => `\n    warning: ${warning}`).join('');
 }
 
 export function errorLines({ code, message, hint }: NonNullable<JobView['error']>): string {

@@ -150,7 +150,9 @@ function addDeciding(program: Command, add: Add): void {
   add(
     program
       .command('janitor')
-      .description('list unfinished items on a target that no job will finish')
+      .description(
+        'list what uploads left on a target: unfinished items that no job will finish, marks on whole ones',
+      )
       .argument('<target[/catalog]>', 'where to look')
       .option('--yes', 'remove them'),
     async () => (await import('./janitor.ts')).janitor,

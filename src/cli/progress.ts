@@ -2,7 +2,15 @@ import cliTruncate from 'cli-truncate';
 import { createLogUpdate } from 'log-update';
 import type { JobDetails } from '../index.ts';
 import { MovingRate } from '../observe/moving-rate.ts';
-import { bytes, duration, errorLines, type GlobalOptions, paint, placeOf } from './output.ts';
+import {
+  bytes,
+  duration,
+  errorLines,
+  type GlobalOptions,
+  paint,
+  placeOf,
+  warningLines,
+} from './output.ts';
 
 /** Shows jobs while they change. */
 export interface ProgressDisplay {
@@ -127,14 +135,13 @@ function headLine(
   const place = placeOf(job);
   const name = pad > 0 ? `${place.padEnd(pad)} ` : `${place}:`;
   if (job.state === 'failed' && job.error) {
-    return `${paint('red', '✗', color)} ${name} failed\n    ${errorLines(job.error)}`;
+    return `${paint('red', '✗', color)} ${name} failed\n    ${errorLines(job.error)}${warningLines(job)}`;
   }
   if (job.state === 'completed') {
-    const warnings = job.warnings.map((warning) => `\n    ${warning}`).join('');
     const again = job.bytesResent > 0 ? `, ${bytes(job.bytesResent)} of it twice` : '';
     const removedAt = job.result?.removedAt;
     const until = removedAt ? `; vCD removes it on ${removedAt.slice(0, 10)}` : '';
-    return `${paint('green', '✓', color)} ${name} ${bytes(kept)} arrived${again}${until}${warnings}`;
+    return `${paint('green', '✓', color)} ${name} ${bytes(kept)} arrived${again}${until}${warningLines(job)}`;
   }
   if (job.state === 'delayed') {
     const why = job.error ? `: ${job.error.message}` : '';

@@ -118,5 +118,5 @@ function linesOf(item: Item): string[] {
         : `${file.digest}${file.verified ? '' : ' (not verified)'}`;
     lines.push(`    ${file.name}: ${file.size} bytes, ${how}`);
   }
-  return [...lines, ...item.warnings.map((warning) => `    ${warning}`)];
+  return [...lines, ...item.warnings.map((warning) => `    warning: ${warning}`)];
 }

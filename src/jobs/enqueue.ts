@@ -8,7 +8,7 @@ import type { JobRequest, UploadRequest } from './job-request.ts';
 import { type JobDetails, viewOf } from './job-view.ts';
 import type { JobViews } from './job-views.ts';
 import { Lanes, type Waiting } from './limits/lanes.ts';
-import { QUEUES_KEY, queueOf, WAKE_CHANNEL } from './names.ts';
+import { jobIdOf, QUEUES_KEY, queueOf, WAKE_CHANNEL } from './names.ts';
 import type { QueueSet } from './queue-set.ts';
 import { claimPlaces, findHolders, type Holder, sameUploadKey } from './same-upload.ts';
 
@@ -93,7 +93,7 @@ export class Enqueuer {
         const there = standing[i];
         if (there) views.set(wanted, { ...there, existing: true });
         else {
-          const id = newId(queueOfRequest(wanted.request));
+          const id = jobIdOf(queueOfRequest(wanted.request), randomBytes(8).toString('hex'));
           claims.push({ wanted, key: keys[i] ?? '', seen: holders[i], id });
         }
       }
@@ -242,10 +242,6 @@ function deadlineOf(uploads: readonly WantedJob[]): number | null {
 
 function queueOfRequest({ target, pool }: JobRequest): string {
   return queueOf(target, pool);
-}
-
-function newId(queue: string): string {
-  return `${queue}-${randomBytes(8).toString('hex')}`;
 }
 
 function groupBy<T, K>(all: readonly T[], keyOf: (one: T) => K): Map<K, T[]> {

@@ -4,15 +4,17 @@ import type { CallContext } from '../vcd/api.ts';
 import type { VcdClient } from '../vcd/client.ts';
 import { isReady } from '../vcd/entity.ts';
 import { removeUnlessReady } from './clean-up.ts';
-import { isListed } from './follow.ts';
+import { isListed, untilTaskEnds } from './follow.ts';
 import type { JobData } from './job-data.ts';
-import { findMark } from './mark.ts';
+import { findMark, type Owner, ownerText, UPLOAD_KEY, withoutMark } from './mark.ts';
 import type { QueueSet } from './queue-set.ts';
 import type { Reservations } from './reservations.ts';
 import { Patience, pause } from './retry.ts';
 
-/** An unfinished item that an upload of this installation began, and that no job will finish. */
+/** What an upload of this installation left, and no job will see to any more. */
 export interface Leftover {
+  /** An item that nobody will finish; or one that is whole, but is still described as if it were not. */
+  readonly what: 'item' | 'mark';
   readonly catalog: string;
   readonly name: string;
   /** The job that began it. */
@@ -20,6 +22,8 @@ export interface Leftover {
   readonly catalogItem: string;
   readonly entity: string;
 }
+
+const PACE = { pollFirstMs: 100, pollLongestMs: 3_000 };
 
 export interface JanitorDeps {
   readonly vcd: VcdClient;
@@ -31,8 +35,9 @@ export interface JanitorDeps {
 }
 
 /**
- * Looks through catalogs for what was left behind. Only what has our installation's mark, is not
- * ready, and belongs to no living job is found; everything else is left alone.
+ * Looks through catalogs for what was left behind. Only what has our installation's mark and belongs to
+ * no living job is found; everything else is left alone, also a mark that says whose a finished item
+ * is where nothing could be noted on it.
  */
 export async function findLeftovers(
   deps: JanitorDeps,
@@ -48,24 +53,53 @@ export async function findLeftovers(
       const mark = item && findMark(item.description);
       if (!item || mark?.installation !== installation) continue;
       const entity = await orGone(vcd.getEntity(item.entityHref, context));
-      if (!entity || isReady(entity)) continue;
+      if (!entity) continue;
+      const what = isReady(entity) ? 'mark' : 'item';
+      if (what === 'mark' && !(await isNoted(deps, entity.href, mark, context))) continue;
       // Asked last: a job that began meanwhile is living by now.
       if (await reservations.isUnderWay(mark.jobId)) continue;
       if ((await itemsOfLivingJobs(deps)).has(pathOf(item.itemHref))) continue;
       const { itemHref, entityHref } = item;
-      found.push({ catalog, name, job: mark.jobId, catalogItem: itemHref, entity: entityHref });
+      found.push({
+        what,
+        catalog,
+        name,
+        job: mark.jobId,
+        catalogItem: itemHref,
+        entity: entityHref,
+      });
     }
   }
   return found;
 }
 
+async function isNoted(
+  { vcd }: JanitorDeps,
+  entityHref: string,
+  mark: Owner,
+  context: CallContext,
+): Promise<boolean> {
+  try {
+    const notes = await vcd.getMetadata(entityHref, context);
+    return notes.get(UPLOAD_KEY) === ownerText(mark);
+  } catch (error) {
+    const { kind, code } = classify(error);
+    if (kind === 'permanent' || code === 'ITEM_GONE') return false;
+    throw error;
+  }
+}
+
 /** Removes a leftover. Returns when the catalog no longer lists it, or it has become ready. */
 export async function removeLeftover(
   { vcd }: Pick<JanitorDeps, 'vcd'>,
-  { catalog, catalogItem, entity }: Pick<Leftover, 'catalog' | 'catalogItem' | 'entity'>,
+  { what, catalog, catalogItem, entity }: Omit<Leftover, 'name' | 'job'>,
   context: CallContext,
 ): Promise<void> {
   const patience = new Patience({ limitMs: 60_000, onRetry: () => undefined });
+  if (what === 'mark') {
+    await patience.repeat(() => removeMark(vcd, entity, context), context.signal);
+    return;
+  }
   const removing = { deps: { vcd, assertOwned: () => undefined }, request: { catalog }, context };
   const item = { itemHref: catalogItem, entityHref: entity, taskHref: null };
   for (;;) {
@@ -77,6 +111,14 @@ export async function removeLeftover(
       await patience.afterFailure(error, context.signal);
     }
   }
+}
+
+async function removeMark(vcd: VcdClient, entityHref: string, context: CallContext): Promise<void> {
+  const entity = await vcd.getEntity(entityHref, context);
+  const description = withoutMark(entity.description);
+  if (description === entity.description) return;
+  const task = await vcd.edit(entity, { description }, context);
+  await untilTaskEnds({ deps: { vcd, settings: PACE }, context }, task);
 }
 
 /** By path: jobs of several targets may reach one server by different names. */

@@ -38,6 +38,8 @@ export interface JobView {
   readonly bytesResent: number;
   readonly attempts: number;
   readonly error: JobError | null;
+  /** What is odd about the package, and what went wrong after the item was ready. */
+  readonly warnings: readonly string[];
   readonly result: {
     readonly catalogItem: string;
     readonly entity: string;
@@ -57,10 +59,9 @@ export interface JobView {
   readonly destination: string | null;
 }
 
-/** What `watch` needs besides: which files are under way, and what went wrong afterwards. */
+/** What `watch` needs besides: which files are under way. */
 export interface JobDetails extends JobView {
   readonly files: JobProgress['files'];
-  readonly warnings: readonly string[];
   /** What `retry` need not send again, or fetch, as far as is known here. */
   readonly bytesOnServer: number;
   /** Of a delayed one: when it may run, ISO 8601. */
@@ -98,6 +99,7 @@ export function viewOf(job: Job, state: JobState, existing = false): JobDetails 
     bytesResent: progress?.bytesResent ?? checkpoint.bytesResent,
     attempts,
     error,
+    warnings,
     result: result && {
       catalogItem: result.catalogItem,
       entity: result.entity,
@@ -112,7 +114,6 @@ export function viewOf(job: Job, state: JobState, existing = false): JobDetails 
     operation: request.operation,
     destination: request.operation === 'download' ? request.folder : null,
     files: progress?.files ?? [],
-    warnings,
     bytesOnServer: checkpoint.item || checkpoint.download ? (progress?.bytesConfirmed ?? 0) : 0,
     notBefore: state === 'delayed' ? isoOf(job.timestamp + job.delay) : null,
     priority: job.priority,
@@ -132,6 +133,7 @@ export function viewOfReceipt(receipt: Receipt): JobDetails {
   return {
     ...{ id, state: 'completed', kind, source, target, catalog, name, batch, existing: false },
     ...{ stage: 'done', bytesSent, bytesTotal: bytes, bytesResent, attempts, error: null },
+    warnings: receipt.warnings,
     result: { catalogItem, entity, removedAt, path },
     enqueuedAt: new Date(enqueuedAt).toISOString(),
     startedAt: new Date(startedAt).toISOString(),
@@ -141,7 +143,6 @@ export function viewOfReceipt(receipt: Receipt): JobDetails {
     operation,
     destination: path === null ? null : dirname(path),
     files: receipt.files.map((file) => ({ ...file, sent: file.size })),
-    warnings: receipt.warnings,
     bytesOnServer: bytes,
     ...{ notBefore: null, priority: 0, requestIds: receipt.requestIds },
   };

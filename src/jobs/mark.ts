@@ -1,4 +1,5 @@
 import type { UploadRequest } from './job-request.ts';
+import { JOB_ID } from './names.ts';
 
 /** Whose an item is: the workers on one Redis, and the job among theirs. */
 export interface Owner {
@@ -15,17 +16,30 @@ export interface Mark extends Owner {
 }
 
 const CONTENT_CHARS = 22;
-const MARK = /\[ovaferry ([0-9a-f]+)\/([\w-]+) ([\w-]+)(?: for ([\w-]+))?\]/;
+const MARK = new RegExp(`\\[ovaferry ([0-9a-f]+)/(${JOB_ID}) ([\\w-]+)(?: for ([\\w-]+))?\\]`, 'g');
 
 export function markText({ installation, jobId, content, replaces }: Mark): string {
   const place = replaces === undefined ? '' : ` for ${replaces}`;
   return `[ovaferry ${installation}/${jobId} ${content.slice(0, CONTENT_CHARS)}${place}]`;
 }
 
+/** The last one: ours is added behind what a user wrote, who may have copied another item's text. */
 export function findMark(description: string): Mark | undefined {
-  const [, installation, jobId, content, replaces] = MARK.exec(description) ?? [];
+  const [, installation, jobId, content, replaces] = lastMatch(description) ?? [];
   if (installation === undefined || jobId === undefined || content === undefined) return undefined;
   return { installation, jobId, content, replaces };
+}
+
+/** The description without its last mark. */
+export function withoutMark(description: string): string {
+  const match = lastMatch(description);
+  if (!match) return description;
+  const before = description.slice(0, match.index).replace(/\n$/, '');
+  return before + description.slice(match.index + match[0].length);
+}
+
+function lastMatch(description: string): RegExpExecArray | undefined {
+  return [...description.matchAll(MARK)].at(-1);
 }
 
 export function isOfContent(mark: Mark, content: string): boolean {

@@ -42,7 +42,23 @@ export function workersKey(queue: string): string {
   return `${PREFIX}:workers:${queue}`;
 }
 
-/** A job's id begins with its queue, so that it can be found by its id alone. */
+/**
+ * What ids of jobs look like, for patterns: `lab-0123456789abcdef`, of a pool `lab.dc1-0123456789abcdef`.
+ * An id begins with its queue, so that the job can be found by its id alone.
+ */
+export const JOB_ID = '[\\w-]+(?:\\.[\\w-]+)?-\\w+';
+
+const JOB_ID_ALONE = new RegExp(`^${JOB_ID}$`);
+
+export function isJobId(text: string): boolean {
+  return JOB_ID_ALONE.test(text);
+}
+
+/** @param unique letters and digits */
+export function jobIdOf(queue: string, unique: string): string {
+  return `${queue}-${unique}`;
+}
+
 export function queueOfJob(id: string): string {
   return id.slice(0, Math.max(0, id.lastIndexOf('-')));
 }

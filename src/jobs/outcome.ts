@@ -82,14 +82,14 @@ const SLOW: ReadonlySet<string> = new Set([
 export async function complete(ending: Ending, result: UploadResult): Promise<void> {
   const { job, token, lease, record, brakes } = ending;
   const attempts = record.data.attempts + 1;
-  const warnings = [...result.warnings];
+  const warnings = [...new Set([...record.data.warnings, ...result.warnings])];
   await record.save({ attempts, error: null, failingSince: null, verdict: null, warnings });
   await giveBack(ending);
   await ending.ledger.record(receiptOf(ending, result));
   await lease.close();
   const { files: _files, ...shown } = result; // the receipt has them
   await job.moveToCompleted(shown, token, false);
-  for (const warning of warnings) record.say('warn', warning);
+  for (const warning of result.warnings) record.say('warn', warning);
   record.say('info', result.path === undefined ? 'is in the catalog' : `is in ${result.path}`);
   tellEnd(ending, 'completed');
   const { target } = record.data.request;
@@ -107,10 +107,10 @@ function tellEnd({ record, observer, progress }: Ending, outcome: 'completed' | 
 }
 
 function receiptOf({ job, record, progress }: Ending, result: UploadResult): Receipt {
-  const { request, attempts, startedAt, checkpoint, requestIds } = record.data;
+  const { request, attempts, startedAt, checkpoint, requestIds, warnings } = record.data;
   const { operation, kind, source, target, catalog, name, batch, expectedBytes, deadline } =
     request;
-  const { catalogItem, entity, removedAt, warnings } = result;
+  const { catalogItem, entity, removedAt } = result;
   const files = result.files ?? [];
   const bytes = files.reduce((sum, { size }) => sum + size, 0) || expectedBytes;
   const finishedAt = Date.now();

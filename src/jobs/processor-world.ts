@@ -54,7 +54,7 @@ export interface Run {
   readonly shutdown: AbortSignal;
 }
 
-/** What the requests of a run are called in vCD's logs. */
+/** What the requests of a run are called in vCD's logs, which take letters, digits and dashes. */
 export function requestIdOf({ job, token }: Run): string {
-  return `ovaferry-${job.id}-${token.slice(0, 8)}`;
+  return `ovaferry-${job.id}-${token.slice(0, 8)}`.replace(/[^\dA-Za-z-]/g, '-');
 }

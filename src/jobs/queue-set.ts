@@ -1,6 +1,6 @@
 import { type Job, Queue } from 'bullmq';
 import type { Redis } from 'ioredis';
-import { PREFIX, QUEUES_KEY, queueName, queueOfJob, targetOfQueue } from './names.ts';
+import { isJobId, PREFIX, QUEUES_KEY, queueName, queueOfJob, targetOfQueue } from './names.ts';
 
 /** All queues, opened as they are asked for. */
 export class QueueSet {
@@ -29,8 +29,7 @@ export class QueueSet {
   }
 
   async findJob(id: string): Promise<Job | undefined> {
-    const queue = queueOfJob(id);
-    return /^[\w-]+(\.[\w-]+)?$/.test(queue) ? this.of(queue).getJob(id) : undefined;
+    return isJobId(id) ? this.of(queueOfJob(id)).getJob(id) : undefined;
   }
 
   async close(): Promise<void> {

@@ -41,7 +41,7 @@ export async function runUpload(begun: Upload): Promise<UploadResult> {
     await assertAsEnqueued(request, image);
     const known: OpenUpload = { ...begun, content: image.fingerprint, contentKey: undefined };
     const upload: OpenUpload = { ...known, contentKey: await neededContentKey(known, image) };
-    for (const warning of image.warnings) deps.log.warn({ name: request.name }, warning);
+    deps.found(image.warnings);
     if (request.deploy) assertDeployable(image, request.deploy);
     const result = await untilDone(upload, () =>
       image.kind === 'ovf' ? uploadPackage(upload, image) : uploadMedia(upload, image),

@@ -127,6 +127,8 @@ export interface UploadDeps {
     options: PackageOptions,
   ) => Promise<OpenImage>;
   readonly checkpoint: CheckpointStore;
+  /** Told what is odd about the image before anything is sent: it is shown with the job from then on. */
+  readonly found: (warnings: readonly string[]) => void;
   readonly meter: Meter;
   readonly line: LinePlace;
   readonly reservation: Reservation;

@@ -73,6 +73,10 @@ export function workOf(
       source: async (target) => (await world.access(target)).vcd,
       openImage: world.openImage,
       checkpoint,
+      found(warnings) {
+        record.note({ warnings: [...warnings] });
+        for (const warning of warnings) record.say('warn', warning);
+      },
       meter,
       line,
       reservation: {

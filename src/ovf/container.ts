@@ -2,7 +2,7 @@ import { readdir, realpath } from 'node:fs/promises';
 import { dirname, join, sep } from 'node:path';
 import { classify, FerryError } from '../errors.ts';
 import type { ByteSource } from '../source/byte-source.ts';
-import { LocalFile } from '../source/local-file.ts';
+import { fileError, LocalFile } from '../source/local-file.ts';
 import { openSource } from '../source/open-source.ts';
 import type { SourceFile } from '../source/source-file.ts';
 import { type ArchiveMember, indexArchive, isJunk, memberSource } from './archive.ts';
@@ -16,6 +16,13 @@ export interface Container {
   readonly notes: readonly string[];
   /** Whether the order of the names is that of the package. */
   readonly isOrdered: boolean;
+  /** Whether what is there can be known without asking for it by name. */
+  readonly isListed: boolean;
+  /**
+   * The names in a folder below (ending in '/'), without the folder's, where `names` has only what lies at
+   * the top; none if there is no such folder.
+   */
+  readonly list?: (folder: string) => Promise<readonly string[]>;
   /** Bytes of the member with exactly this name. */
   open(name: string): Promise<ByteSource>;
   /** The files that were opened so far. */
@@ -44,6 +51,7 @@ export async function openArchive(file: SourceFile): Promise<Container> {
       ...(/\.ova$/i.test(file.name) ? [] : [`${file.name} is an OVA, though it is not called one`]),
     ],
     isOrdered: true,
+    isListed: true,
     async open(name) {
       const member = byName.get(name);
       if (!member) throw missing(name);
@@ -60,31 +68,63 @@ export async function openArchive(file: SourceFile): Promise<Container> {
   };
 }
 
-/** The folder in which a descriptor lies. A link may not lead out of it. */
+/**
+ * The folder in which a descriptor lies. A link may not lead out of it.
+ *
+ * @throws FerryError SOURCE_…: only what is said not to be there is missing from the package
+ */
 export async function openFolder(descriptorPath: string): Promise<Container> {
-  const folder = await realpath(dirname(descriptorPath));
+  const asked = dirname(descriptorPath);
+  const folder = await inOurWords(asked, realpath(asked));
   const opened = new Map<string, SourceFile>();
+  const within = async (name: string): Promise<string> => {
+    const path = join(folder, ...name.split('/'));
+    const real = await inOurWords(path, realpath(path));
+    if (real.startsWith(folder + sep)) return real;
+    throw new FerryError('PACKAGE_UNSAFE', `${name} is a link that leads out of the package`, {
+      facts: { member: name },
+    });
+  };
   return {
-    names: (await readdir(folder)).filter((name) => !isJunk(name)),
-    ...{ warnings: [], notes: [], isOrdered: false },
+    names: await namesIn(folder),
+    ...{ warnings: [], notes: [], isOrdered: false, isListed: true },
+    async list(below) {
+      try {
+        return await namesIn(await within(below));
+      } catch (error) {
+        if (isAbsent(error)) return [];
+        throw error;
+      }
+    },
     async open(name) {
       const known = opened.get(name);
       if (known) return known;
-      const path = join(folder, ...name.split('/'));
-      const real = await realpath(path).catch(() => {
-        throw missing(name);
+      const real = await within(name).catch((error: unknown) => {
+        throw isAbsent(error) ? missing(name) : error;
       });
-      if (!real.startsWith(folder + sep)) {
-        throw new FerryError('PACKAGE_UNSAFE', `${name} is a link that leads out of the package`, {
-          facts: { member: name },
-        });
-      }
       const file = await LocalFile.open(real);
       opened.set(name, file);
       return file;
     },
     ...holding(opened),
   };
+}
+
+async function namesIn(folder: string): Promise<string[]> {
+  const names = await inOurWords(folder, readdir(folder));
+  return names.filter((name) => !isJunk(name));
+}
+
+async function inOurWords<T>(path: string, reading: Promise<T>): Promise<T> {
+  try {
+    return await reading;
+  } catch (error) {
+    throw fileError(path, error);
+  }
+}
+
+function isAbsent(error: unknown): boolean {
+  return classify(error).code === 'SOURCE_NOT_FOUND';
 }
 
 /** What lies beside a descriptor on a web server: it can't be listed, only asked for by name. */
@@ -119,7 +159,8 @@ export async function openBeside(descriptor: string): Promise<Container> {
     if (code !== 'PACKAGE_INCOMPLETE')
       warnings.push(`${manifest} may not be read; taken as absent`);
   }
-  return { names, warnings, notes: [], isOrdered: false, open, ...holding(opened) };
+  const kind = { isOrdered: false, isListed: false };
+  return { names, warnings, notes: [], ...kind, open, ...holding(opened) };
 }
 
 /** @throws FerryError SOURCE_UNREADABLE for a name that no file can have */

@@ -5,8 +5,10 @@ import { DESCRIPTOR_LIMITS } from '../xml.ts';
 import type { Container } from './container.ts';
 import type { PackageContents } from './contents.ts';
 import { type DescriptorFacts, withFileSizes } from './descriptor.ts';
+import { DigestLines } from './digest-lines.ts';
 import { type Manifest, type ManifestEntry, parseManifest } from './manifest.ts';
-import { NameIndex, plainName } from './names.ts';
+import { Members } from './members.ts';
+import { plainName } from './names.ts';
 import { readDescriptor } from './read-descriptor.ts';
 import { firstUnchecked, type PackageFile, resolveReference } from './references.ts';
 
@@ -78,27 +80,39 @@ export async function readPackage(
   for (const reason of facts.problems) {
     found(new FerryError('DESCRIPTOR_INVALID', `${descriptorName} can't be used: ${reason}`));
   }
-  const manifest = await readManifest(container, manifestName, options).catch((error: unknown) => {
-    found(error);
+  const isUnverified = options.verify === 'off';
+  const manifest = await readManifest(container, manifestName).catch((error: unknown) => {
+    if (!isUnverified) found(error);
     return NO_MANIFEST;
   });
-  const digests = new NameIndex(manifest.entries, ({ name }) => name);
   const ownNames = [descriptorName, descriptorName.slice(folder.length)];
-  const own = digests.all(ownNames);
+  const hrefs = facts.files.map(({ href }) => href);
+  const names = [...ownNames, ...hrefs, ...hrefs.map((href) => folder + plainName(href))];
+  const lines = new DigestLines(manifest.entries, names);
+  const own = isUnverified ? [] : lines.of(ownNames);
   for (const error of wrongDigests(original, descriptorName, own)) found(error);
 
-  const members = new NameIndex(container.names, (name) => name);
+  const members = new Members(container, folder);
   const byHref = new Map<string, PackageFile>();
   for (const reference of facts.files) {
     if (byHref.has(reference.href)) continue; // two Files, one file
     try {
-      const file = await resolveReference(reference, { container, folder, members, digests });
+      const file = await resolveReference(reference, { folder, members, lines, isUnverified });
       byHref.set(reference.href, file);
     } catch (error) {
       found(error);
     }
   }
   const files = [...byHref.values()];
+  const vouched = own.length + files.reduce((sum, { checks }) => sum + checks.length, 0);
+  if (manifest !== NO_MANIFEST && !isUnverified && vouched === 0 && problems.length === 0) {
+    found(
+      new FerryError('MANIFEST_INVALID', `${manifestName} has digests of other files than these`, {
+        hint: 'Fetch the manifest that belongs to the package; `--verify off` does without one.',
+      }),
+    );
+  }
+  const others = lines.othersThan([...names, ...files.flatMap((file) => file.members)]);
   const sizes = facts.files.map(({ href }) => byHref.get(href)?.size);
   const corrected = facts.files.some(({ size }, i) => sizes[i] !== undefined && sizes[i] !== size);
   return {
@@ -110,20 +124,25 @@ export async function readPackage(
     virtualSystems: facts.virtualSystems,
     files,
     manifestName,
-    manifestAlgorithm: manifest.entries[0]?.algorithm,
+    manifestAlgorithm: isUnverified ? undefined : manifest.entries[0]?.algorithm,
     warnings: capped([
       ...container.warnings,
-      ...(options.verify !== 'off'
-        ? unverified(container, { files, manifest, manifestName, descriptorName, own })
-        : []),
+      ...(isUnverified
+        ? []
+        : unverified(container, { files, manifest, manifestName, descriptorName, own, others })),
       ...sizeWarnings(files),
-      ...manifest.warnings,
+      ...files.flatMap(({ href, mayLackParts }) =>
+        mayLackParts
+          ? [`whether more parts of ${href} follow can't be told: no size, no digests of them`]
+          : [],
+      ),
+      ...(isUnverified ? [] : manifest.warnings),
       ...warningsOf(facts),
     ]),
     notes: capped([
       ...orderNotes(container, descriptorName),
       ...container.notes,
-      ...manifest.notes,
+      ...(isUnverified ? [] : manifest.notes),
       ...(options.contents
         ? strangers(container, [
             ...[descriptorName, manifestName ?? ''],
@@ -184,12 +203,8 @@ function findManifest(
   );
 }
 
-async function readManifest(
-  container: Container,
-  name: string | undefined,
-  { verify }: PackageOptions,
-): Promise<Manifest> {
-  if (name === undefined || verify === 'off') return NO_MANIFEST;
+async function readManifest(container: Container, name: string | undefined): Promise<Manifest> {
+  if (name === undefined) return NO_MANIFEST;
   return parseManifest(await readSmall(container, name, MAX_MANIFEST_BYTES), name);
 }
 
@@ -240,12 +255,14 @@ interface Verified {
   readonly descriptorName: string;
   /** What the manifest says of the descriptor. */
   readonly own: readonly ManifestEntry[];
+  /** Whatever else it has digests of. */
+  readonly others: readonly string[];
 }
 
 /** Whatever a manifest could have vouched for and does not, and digests that vouch for nothing. */
 function unverified(
   container: Container,
-  { files, manifest, manifestName, descriptorName, own }: Verified,
+  { files, manifest, manifestName, descriptorName, own, others }: Verified,
 ): string[] {
   const warnings = container.names
     .filter((name) => /\.mf$/i.test(name) && name !== manifestName)
@@ -262,11 +279,8 @@ function unverified(
     const what = checks.length === 0 ? href : `of ${href} what begins at byte ${from}`;
     warnings.push(`${what} is not in the manifest, so it is sent unverified`);
   }
-  const used = new Set([...files.flatMap(({ checks }) => checks), ...own].map(({ name }) => name));
-  for (const { name } of manifest.entries) {
-    if (!used.has(name)) {
-      warnings.push(`the manifest has a digest of ${name}, which the descriptor does not name`);
-    }
+  for (const name of others) {
+    warnings.push(`the manifest has a digest of ${name}, which the descriptor does not name`);
   }
   return warnings;
 }

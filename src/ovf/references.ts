@@ -1,10 +1,10 @@
 import { FerryError } from '../errors.ts';
 import { type ByteSource, concatenationOf } from '../source/byte-source.ts';
 import type { DigestCheck } from '../source/digest-watch.ts';
-import type { Container } from './container.ts';
 import type { FileReference } from './descriptor.ts';
-import type { ManifestEntry } from './manifest.ts';
-import { type NameIndex, plainName } from './names.ts';
+import { type DigestLines, parsePartName, partName } from './digest-lines.ts';
+import type { Member, Members } from './members.ts';
+import { plainName } from './names.ts';
 
 /** A file of a package as it will be sent. */
 export interface PackageFile {
@@ -17,18 +17,20 @@ export interface PackageFile {
   readonly chunkBytes: number | undefined;
   readonly source: ByteSource;
   readonly checks: readonly DigestCheck[];
+  /** Its last part is as long as the others, and nothing says that it is the last. */
+  readonly mayLackParts: boolean;
   /** Names in the container of what holds its bytes: one, or its parts. */
   readonly members: readonly string[];
 }
 
 export interface ResolveOptions {
-  readonly container: Container;
   /** The descriptor's folder inside the container, '' or ending in '/'. */
   readonly folder: string;
-  /** The container's names. */
-  readonly members: NameIndex<string>;
-  /** The manifest's lines. */
-  readonly digests: NameIndex<ManifestEntry>;
+  readonly members: Members;
+  /** Of the manifest. */
+  readonly lines: DigestLines;
+  /** Digests are not checked; what a manifest names must be there all the same. */
+  readonly isUnverified: boolean;
 }
 
 /** Chunked files have at most this many parts; nine digits would allow a thousand million. */
@@ -68,7 +70,12 @@ export async function resolveReference(
     declaredSize: reference.size,
     chunkBytes: reference.chunkBytes,
     source,
-    checks: checksOf(reference.href, parts, source.size, options.digests),
+    checks: options.isUnverified ? [] : checksOf(reference.href, parts, source.size, options.lines),
+    mayLackParts:
+      reference.chunkBytes !== undefined &&
+      reference.size === undefined &&
+      parts.at(-1)?.source.size === reference.chunkBytes &&
+      options.lines.partsOf(reference.href) === 0,
     members: parts.flatMap(({ names }) => names[0] ?? []),
   };
 }
@@ -81,40 +88,45 @@ interface Part {
 
 async function openParts(
   reference: FileReference,
-  { container, folder, members }: ResolveOptions,
+  { members, lines, folder }: ResolveOptions,
 ): Promise<Part[]> {
-  const whole = findName(members, folder, reference.href);
-  if (whole !== undefined) return [await openPart(container, folder, whole)];
-  if (!reference.chunkBytes) {
-    // Lets the container say what it misses (a sub-folder's file is not in a folder's names).
-    return [await openPart(container, folder, folder + plainName(reference.href))];
-  }
+  const { href } = reference;
+  if (!reference.chunkBytes) return [partOf(await members.open(href))];
+  const whole = await members.openIfThere(href);
+  if (whole) return [partOf(whole)];
   const parts: Part[] = [];
-  for (let i = 0; i < MAX_PARTS; i += 1) {
-    const name = findName(members, folder, partName(reference.href, i));
-    if (name === undefined) break;
-    parts.push(await openPart(container, folder, name));
+  let total = 0;
+  // Where a size is known, the name after the last is not asked for.
+  while (parts.length < MAX_PARTS && total !== reference.size) {
+    const member = await members.openIfThere(partName(href, parts.length));
+    if (!member) break;
+    parts.push(partOf(member));
+    total += member.source.size;
   }
-  checkParts(reference, parts, container);
+  await checkParts(reference, parts, { members, lines });
   return parts;
+
+  function partOf({ name, source }: Member): Part {
+    const inFolder = name.startsWith(folder) ? name.slice(folder.length) : name;
+    return { names: [name, inFolder], source };
+  }
 }
 
-function partName(href: string, i: number): string {
-  return `${href}.${String(i).padStart(9, '0')}`;
-}
-
-function checkParts(reference: FileReference, parts: readonly Part[], container: Container): void {
-  const next = partName(reference.href, parts.length);
+/** @throws FerryError PACKAGE_INCOMPLETE, PACKAGE_CORRUPT */
+async function checkParts(
+  reference: FileReference,
+  parts: readonly Part[],
+  { members, lines }: Pick<ResolveOptions, 'members' | 'lines'>,
+): Promise<void> {
+  const { href } = reference;
   const total = parts.reduce((sum, { source }) => sum + source.size, 0);
-  // Without a size only a later part shows that one is missing.
-  const prefix = `${plainName(reference.href).split('/').at(-1)}.`;
-  const there = container.names.filter((name) => {
-    const base = name.split('/').at(-1) ?? '';
-    return base.startsWith(prefix) && /^\d{9}$/.test(base.slice(prefix.length));
-  });
-  const short = reference.size !== undefined && total < reference.size;
-  if (parts.length === 0 || short || there.length > parts.length) {
-    throw new FerryError('PACKAGE_INCOMPLETE', `${next} is missing from the package`, {
+  const isShort = reference.size !== undefined && total < reference.size;
+  const named = lines.partsOf(href);
+  // Without a size only a later part, or the manifest, shows that one is missing.
+  if (parts.length === 0 || isShort || named > parts.length || (await hasLater())) {
+    const next = partName(href, parts.length);
+    const why = named > parts.length ? `, of which the manifest names ${named} parts` : '';
+    throw new FerryError('PACKAGE_INCOMPLETE', `${next} is missing from the package${why}`, {
       facts: { member: next },
     });
   }
@@ -122,33 +134,31 @@ function checkParts(reference: FileReference, parts: readonly Part[], container:
   if (odd) {
     throw new FerryError(
       'PACKAGE_CORRUPT',
-      `${odd.source.name} has ${odd.source.size} bytes, but parts of ${reference.href} have ${reference.chunkBytes}`,
+      `${odd.source.name} has ${odd.source.size} bytes, but parts of ${href} have ${reference.chunkBytes}`,
       { facts: { member: odd.source.name } },
     );
   }
+
+  async function hasLater(): Promise<boolean> {
+    const own = lastNameOf(plainName(href));
+    const beside = (await members.besides(href)).map((name) => parsePartName(lastNameOf(name)));
+    return beside.some((part) => part?.href === own && part.i >= parts.length);
+  }
 }
 
-async function openPart(container: Container, folder: string, name: string): Promise<Part> {
-  const source = await container.open(name);
-  const inFolder = name.startsWith(folder) ? name.slice(folder.length) : name;
-  return { names: [name, inFolder], source };
-}
-
-/** The literal name first, then percent-decoded once, then whatever is alike. */
-function findName(members: NameIndex<string>, folder: string, href: string): string | undefined {
-  const wanted = [href.replace(/^(\.\/)+/, ''), plainName(href)].map((name) => folder + name);
-  return members.find(wanted);
+function lastNameOf(name: string): string {
+  return name.split('/').at(-1) ?? '';
 }
 
 function checksOf(
   href: string,
   parts: readonly Part[],
   size: number,
-  digests: NameIndex<ManifestEntry>,
+  lines: DigestLines,
 ): DigestCheck[] {
   const checks: DigestCheck[] = [];
   const add = (names: readonly string[], start: number, end: number): void => {
-    for (const { algorithm, name, digest } of digests.all(names)) {
+    for (const { algorithm, name, digest } of lines.of(names)) {
       checks.push({ algorithm, start, end, expected: digest, name });
     }
   };
@@ -162,7 +172,9 @@ function checksOf(
     add(names, start, start + source.size);
     start += source.size;
   }
-  add([href], 0, size);
+  for (const { algorithm, name, digest } of lines.named(href)) {
+    checks.push({ algorithm, start: 0, end: size, expected: digest, name });
+  }
   return checks;
 }
 

@@ -8,7 +8,7 @@ import { KEEPER_LOCK, KEEPER_NAME, keeperStartPath } from '../../src/redis/embed
 import { type Simulator, startSimulator } from '../../src/simulator/server.ts';
 import type { SimulatorOptions } from '../../src/simulator/world.ts';
 import { configure, json, run, start, until, type WorkplaceOptions } from '../helpers/cli.ts';
-import { digest, type Member, packageOf, writeOva } from '../helpers/packages.ts';
+import { digest, type Member, manifestOf, packageOf, writeOva } from '../helpers/packages.ts';
 import { isThere } from '../helpers/processes.ts';
 import { withRedis } from '../helpers/redis.ts';
 import { withFolder } from '../helpers/temp.ts';
@@ -81,6 +81,7 @@ const JOB_KEYS = [
   'bytesResent',
   'attempts',
   'error',
+  'warnings',
   'result',
   'enqueuedAt',
   'startedAt',
@@ -341,6 +342,23 @@ describe('the private Redis', () => {
       await until('both to end', () => left() === 0);
     }));
 });
+
+test('what is odd about a package is said with its job, wherever that is shown', () =>
+  withPlace(async ({ folder, path }) => {
+    const [descriptor, , disk] = packageOf([1_000]) as [Member, Member, Member];
+    const manifest = { name: 'box.mf', bytes: manifestOf([descriptor]) };
+    await writeOva(path('box.ova'), [descriptor, manifest, disk]);
+    const said = 'box-disk1.vmdk is not in the manifest, so it is sent unverified';
+    const { code, stdout } = await run(['upload', 'box.ova', '--to', 'lab'], folder);
+    expect({ code, stdout }).toEqual({
+      code: 0,
+      stdout: expect.stringContaining(`warning: ${said}`),
+    });
+    const [job] = await json(['status'], folder);
+    expect(job).toMatchObject({ state: 'completed', warnings: [said] });
+    expect((await run(['status'], folder)).stdout).toContain(`warning: ${said}`);
+    expect((await run(['report', job?.id ?? ''], folder)).stdout).toContain(`warning: ${said}`);
+  }));
 
 describe('bad input ends in a sentence, the right status, and nothing on the server', () => {
   const good = packageOf([50_000]);

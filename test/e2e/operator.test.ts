@@ -270,6 +270,32 @@ describe('what is left on the server', () => {
       expect(simulator.items().map(({ name }) => name)).toEqual(['other']);
     }));
 
+  test('in the descriptions of whole items, as pools once did, is found by the janitor as well', () =>
+    withPlace({ size: 1_000 }, async ({ folder, simulator, redis, source }) => {
+      await redis.client.set('{ovaferry}:installation', 'abc123'); // as `uploadTo` has it
+      await uploadTo(simulator, source, { jobId: 'lab.dc1-0', description: 'ours' });
+      await uploadTo(simulator, source, { jobId: 'lab.dc1-1', name: 'not noted' });
+      for (const item of simulator.world.items()) {
+        const { jobId } = item.name === 'box' ? { jobId: 'lab.dc1-0' } : { jobId: 'lab.dc1-9' };
+        const mark = `[ovaferry abc123/${jobId} AAAAAAAAAAAAAAAAAAAAAA]`;
+        item.description = [item.description, mark].filter(Boolean).join('\n');
+      }
+      const listed = await json<{ name: string; what: string }[]>(['janitor', 'lab'], folder);
+      expect(listed).toMatchObject([{ name: 'box', what: 'mark', job: 'lab.dc1-0' }]);
+      const { code } = await run(['janitor', 'lab', '--yes'], folder);
+      const left = simulator.items().map(({ name, status, description }) => ({
+        ...{ name, status, description },
+      }));
+      expect({ code, left }).toEqual({
+        code: 0,
+        left: [
+          { name: 'box', status: 8, description: 'ours' },
+          { name: 'not noted', status: 8, description: expect.stringContaining('lab.dc1-9') },
+        ],
+      });
+      expect(await json(['janitor', 'lab'], folder)).toEqual([]);
+    }));
+
   test('is found again by a fresh Redis: the same upload goes on where it was', () =>
     withPlace({ size: 8_000_000, rateBytesPerSecond: 3_000_000 }, async (place) => {
       const { redis } = place;

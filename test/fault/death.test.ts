@@ -6,12 +6,20 @@ import { NO_CHECKPOINT } from '../../src/jobs/job-data.ts';
 import { digest, type Member, packageOf, writeOva } from '../helpers/packages.ts';
 import { atOnce, withOpenOnce } from '../helpers/side-by-side.ts';
 import { withFolder } from '../helpers/temp.ts';
-import { type UploadOptions, type UploadWorld, withUploads } from '../helpers/upload.ts';
+import {
+  POOLED_JOB,
+  type UploadOptions,
+  type UploadWorld,
+  withUploads,
+} from '../helpers/upload.ts';
 
 const CHUNK = 100_000;
 /** Deaths that are tried side by side: each has a server of its own. */
 const AT_ONCE = 6;
 const MEMORIES = ['remembering everything', 'remembering nothing'] as const;
+const RUNS = MEMORIES.flatMap((memory) =>
+  ['lab-1', POOLED_JOB].map((jobId) => ({ memory, jobId })),
+);
 
 type Moment = 'before' | 'after';
 
@@ -88,63 +96,67 @@ async function dieEverywhere({ options, memory, old, next, check }: Deaths): Pro
   );
 }
 
-describe.each(MEMORIES)('an upload whose process dies around any call of the API, %s', (memory) => {
-  test('is ended by the next run: whole, once', async () => {
-    const check: Deaths['check'] = (world, moment) => {
-      const items = world.simulator.items();
-      const seen = items.map(({ name, status, description }) => ({ name, status, description }));
-      expect({ moment, seen }).toEqual({
-        moment,
-        seen: [{ name: 'box', status: 8, description: '' }],
-      });
-      const kept = items[0]?.files[1]?.ranges.reduce((sum, { stored }) => sum + stored, 0);
-      expect({ moment, kept }).toEqual({ moment, kept: 250_000 });
-    };
-    const calls = await dieEverywhere({ memory, check });
-    expect(calls).toBeGreaterThan(10);
-  });
+describe.each(RUNS)(
+  'an upload whose process dies around any call of the API, $memory, of the job $jobId',
+  ({ memory, jobId }) => {
+    test('is ended by the next run: whole, once', async () => {
+      const check: Deaths['check'] = (world, moment) => {
+        const items = world.simulator.items();
+        const seen = items.map(({ name, status, description }) => ({ name, status, description }));
+        expect({ moment, seen }).toEqual({
+          moment,
+          seen: [{ name: 'box', status: 8, description: '' }],
+        });
+        const kept = items[0]?.files[1]?.ranges.reduce((sum, { stored }) => sum + stored, 0);
+        expect({ moment, kept }).toEqual({ moment, kept: 250_000 });
+      };
+      const calls = await dieEverywhere({ options: { jobId }, memory, check });
+      expect(calls).toBeGreaterThan(10);
+    });
 
-  test('is ended by the next run with all that was asked for: server-verified, kept, noted', async () => {
-    const options: UploadOptions = {
-      verify: 'server',
-      leaseSeconds: 86_400,
-      storageProfile: 'Silver',
-      metadata: [{ key: 'cpus', type: 'number', value: '4' }],
-    };
-    const check: Deaths['check'] = (world, moment) => {
-      const items = world.simulator.items();
-      const seen = items.map(({ name, status, description, storageProfile }) => ({
-        ...{ name, status, description, storageProfile },
-      }));
-      expect({ moment, seen }).toEqual({
-        moment,
-        seen: [{ name: 'box', status: 8, description: '', storageProfile: 'Silver' }],
-      });
-      const [item] = items;
-      expect({ moment, lease: item?.leaseEnds }).toEqual({ moment, lease: expect.any(String) });
-      expect({ moment, noted: item?.metadata['cpus'] }).toEqual({ moment, noted: '4' });
-    };
-    const calls = await dieEverywhere({ options, memory, check });
-    expect(calls).toBeGreaterThan(12);
-  });
+    test('is ended by the next run with all that was asked for: server-verified, kept, noted', async () => {
+      const options: UploadOptions = {
+        jobId,
+        verify: 'server',
+        leaseSeconds: 86_400,
+        storageProfile: 'Silver',
+        metadata: [{ key: 'cpus', type: 'number', value: '4' }],
+      };
+      const check: Deaths['check'] = (world, moment) => {
+        const items = world.simulator.items();
+        const seen = items.map(({ name, status, description, storageProfile }) => ({
+          ...{ name, status, description, storageProfile },
+        }));
+        expect({ moment, seen }).toEqual({
+          moment,
+          seen: [{ name: 'box', status: 8, description: '', storageProfile: 'Silver' }],
+        });
+        const [item] = items;
+        expect({ moment, lease: item?.leaseEnds }).toEqual({ moment, lease: expect.any(String) });
+        expect({ moment, noted: item?.metadata['cpus'] }).toEqual({ moment, noted: '4' });
+      };
+      const calls = await dieEverywhere({ options, memory, check });
+      expect(calls).toBeGreaterThan(12);
+    });
 
-  test('is ended by the next run where it replaces an item: the new one is there, the old one gone', async () => {
-    const old = packageOf([10, 20]);
-    const check: Deaths['check'] = (world, moment) => {
-      const items = world.simulator.items();
-      const seen = items.map(({ name, status, description }) => ({ name, status, description }));
-      expect({ moment, seen }).toEqual({
-        moment,
-        seen: [{ name: 'box', status: 8, description: '' }],
-      });
-      expect(items[0]?.files[1]?.sha256).not.toBe(digest(old[2]?.bytes as Buffer));
-    };
-    // Whose digests are right, the other tests see.
-    const options: UploadOptions = { ifExists: 'replace', verify: 'off' };
-    const calls = await dieEverywhere({ options, memory, old, check });
-    expect(calls).toBeGreaterThan(15);
-  });
-});
+    test('is ended by the next run where it replaces an item: the new one is there, the old one gone', async () => {
+      const old = packageOf([10, 20]);
+      const check: Deaths['check'] = (world, moment) => {
+        const items = world.simulator.items();
+        const seen = items.map(({ name, status, description }) => ({ name, status, description }));
+        expect({ moment, seen }).toEqual({
+          moment,
+          seen: [{ name: 'box', status: 8, description: '' }],
+        });
+        expect(items[0]?.files[1]?.sha256).not.toBe(digest(old[2]?.bytes as Buffer));
+      };
+      // Whose digests are right, the other tests see.
+      const options: UploadOptions = { jobId, ifExists: 'replace', verify: 'off' };
+      const calls = await dieEverywhere({ options, memory, old, check });
+      expect(calls).toBeGreaterThan(15);
+    });
+  },
+);
 
 test('an upload whose process dies around any call of the API, and that is cancelled then, leaves nothing but what is ready', async () => {
   let ready = 0;
@@ -171,10 +183,10 @@ test('a fresh Redis goes on with an item of the same files, whoever began it', (
       expect(before).toBeGreaterThan(0);
       world.remembered.current = NO_CHECKPOINT;
       // A job that is still known is not taken its item away.
-      const rival = world.upload(source, { jobId: 'lab-2', living: ['lab-1'] });
+      const rival = world.upload(source, { jobId: 'lab-2', living: [POOLED_JOB] });
       await expect(rival).rejects.toMatchObject({
         code: 'NAME_TAKEN',
-        hint: expect.stringContaining('ovaferry retry lab-1'),
+        hint: expect.stringContaining(`ovaferry retry ${POOLED_JOB}`),
       });
       world.remembered.current = NO_CHECKPOINT;
       await world.upload(source, { jobId: 'lab-2' });

@@ -36,6 +36,8 @@ export interface UploadWorld {
   readonly remembered: { current: Checkpoint };
   /** Errors that were waited for, in order. */
   readonly retried: FerryError[];
+  /** What was odd about the images, in order. */
+  readonly found: string[];
   readonly meter: { current: Meter };
   /** What became of the last upload's traces. */
   cleanUp(): Promise<ReadyItem | undefined>;
@@ -50,10 +52,12 @@ interface WorkParts {
   readonly remembered: { current: Checkpoint };
   readonly retried: FerryError[];
   readonly meter: Meter;
+  readonly found: string[];
 }
 
 /** What a test changes of how a job works. */
 interface WorkOptions {
+  /** By default one of a pool. */
   readonly jobId?: string;
   /** In place of opening an image for every run. */
   readonly openImage?: UploadDeps['openImage'];
@@ -84,6 +88,9 @@ export interface UploadOptions
 
 interface DownloadOptions extends WorkOptions, Partial<DownloadRequest> {}
 
+/** Ids of pools' jobs have all that an id can have. */
+export const POOLED_JOB = 'lab.dc1-1';
+
 const QUIET = {
   debug: () => undefined,
   info: () => undefined,
@@ -101,6 +108,7 @@ export async function withUploads<T>(
   const remembered = { current: NO_CHECKPOINT };
   const meter = { current: new Meter({ files: [], bytesResent: 0, bytesLost: 0 }) };
   const retried: FerryError[] = [];
+  const found: string[] = [];
   let last: Upload | undefined;
   let lastDownload: Download | undefined;
   try {
@@ -109,6 +117,7 @@ export async function withUploads<T>(
       vcd,
       remembered,
       retried,
+      found,
       meter,
       async upload(source, uploadOptions = {}) {
         meter.current = new Meter({
@@ -121,13 +130,14 @@ export async function withUploads<T>(
           remembered,
           retried,
           meter: meter.current,
+          found,
         });
         return runUpload(last);
       },
       async download(name, folder, downloadOptions = {}) {
         meter.current = new Meter({ files: [], bytesResent: 0, bytesLost: 0 });
         lastDownload = newDownload(name, folder, downloadOptions, {
-          ...{ vcd, remembered, retried, meter: meter.current },
+          ...{ vcd, remembered, retried, meter: meter.current, found },
         });
         return downloadItem(lastDownload);
       },
@@ -159,7 +169,9 @@ export async function uploadTo(
   put += 1;
   const asked = { jobId: `lab-put${put}`, ...options };
   try {
-    await runUpload(await newUpload(source, asked, { vcd, remembered, retried: [], meter }));
+    await runUpload(
+      await newUpload(source, asked, { vcd, remembered, retried: [], meter, found: [] }),
+    );
   } finally {
     vcd.close();
   }
@@ -184,7 +196,7 @@ async function newUpload(
 ): Promise<Upload> {
   const { kind, path, identity, defaultName, expectedBytes } =
     options.pull || options.from ? pulled(source) : await locateImage(source, options.media);
-  const { remembered, retried, vcd, meter } = parts;
+  const { remembered, retried, vcd, meter, found } = parts;
   return {
     request: {
       operation: 'upload',
@@ -210,7 +222,7 @@ async function newUpload(
       expectedBytes,
       deadline: null,
     },
-    ...workOf(options, { remembered, retried, vcd, meter }),
+    ...workOf(options, { remembered, retried, vcd, meter, found }),
   };
 }
 
@@ -236,7 +248,7 @@ function newDownload(
 /** What every job under way has, without a queue around it. */
 function workOf(
   options: WorkOptions,
-  { remembered, retried, vcd, meter }: WorkParts,
+  { remembered, retried, vcd, meter, found }: WorkParts,
 ): Omit<Upload, 'request'> {
   const note = (patch: Partial<Checkpoint>): void => {
     // As through Redis: what is remembered is a copy.
@@ -250,7 +262,7 @@ function workOf(
     note,
   };
   return {
-    owner: { installation: 'abc123', jobId: options.jobId ?? 'lab-1' },
+    owner: { installation: 'abc123', jobId: options.jobId ?? POOLED_JOB },
     shutdown: new AbortController().signal,
     context: {
       signal: options.signal ?? new AbortController().signal,
@@ -262,6 +274,7 @@ function workOf(
       openImage: options.openImage ?? openImage,
       source: async () => options.sourceVcd ?? vcd,
       checkpoint,
+      found: (warnings) => void found.push(...warnings),
       meter,
       line: {
         take: () => Promise.resolve(),

@@ -1,11 +1,13 @@
+import { randomBytes } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
+import { partName } from '../../src/ovf/digest-lines.ts';
 import { HttpFile } from '../../src/source/http-file.ts';
 import { expectWhole } from '../helpers/expect-whole.ts';
-import { manifestOf, packageOf, writeOva } from '../helpers/packages.ts';
+import { descriptorOf, digest, manifestOf, packageOf, writeOva } from '../helpers/packages.ts';
 import { withFolder } from '../helpers/temp.ts';
 import { withUploads } from '../helpers/upload.ts';
 
@@ -230,6 +232,40 @@ describe('an unpacked package on a web server', () => {
         }),
       );
     }));
+
+  test.each([
+    ['by its size', ' ovf:chunkSize="1000"', 2_500, ''],
+    ['by its manifest', ' ovf:chunkSize="1000"', undefined, 'box.mf'],
+    ['by the first part that there is not', ' ovf:chunkSize="1000"', undefined, ''],
+  ])('in parts is whole, as is known %s', (_name, extra, size, manifestName) =>
+    withFolder(async () => {
+      const whole = randomBytes(2_500);
+      const parts = [0, 1, 2].map((i) => ({
+        name: partName('sub/a%20b.vmdk', i),
+        bytes: whole.subarray(i * 1_000, (i + 1) * 1_000),
+      }));
+      const descriptor = {
+        name: 'box.ovf',
+        bytes: descriptorOf([{ href: 'sub/a%20b.vmdk', extra, ...(size ? { size } : {}) }]),
+      };
+      const manifest = { name: manifestName, bytes: manifestOf([descriptor, ...parts]) };
+      const files = Object.fromEntries(
+        [descriptor, manifest, ...parts].map(({ name, bytes }) => [name, bytes]),
+      );
+      await withWeb(files, (web) =>
+        withUploads({}, async ({ simulator, upload }) => {
+          await upload(`${web.url}/box.ovf`);
+          const [item] = simulator.items();
+          expect(item?.files[1]?.sha256).toBe(digest(whole));
+          delete files[parts[2]?.name ?? ''];
+          if (size === undefined && manifestName === '') return; // nothing tells
+          await expect(upload(`${web.url}/box.ovf`, { name: 'cut' })).rejects.toMatchObject({
+            code: 'PACKAGE_INCOMPLETE',
+          });
+        }),
+      );
+    }),
+  );
 
   test('one whose disk is missing says so', () =>
     withFolder(async () => {

@@ -1,23 +1,53 @@
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { asideName, findMark, interimName, isOfContent, markText } from '../../src/jobs/mark.ts';
+import {
+  asideName,
+  findMark,
+  interimName,
+  isOfContent,
+  markText,
+  withoutMark,
+} from '../../src/jobs/mark.ts';
+
+import { isJobId, jobIdOf, queueOf, queueOfJob, targetOfJob } from '../../src/jobs/names.ts';
 
 const owner = { installation: '0123456789ab', jobId: 'my-lab_1-0123456789abcdef' };
 
-test('a mark is found in any description, as it was written', () => {
-  const description = fc.string({ unit: 'grapheme' }).filter((text) => !text.includes('[ovaferry'));
-  const replaces = fc.option(fc.uuid(), { nil: undefined });
+const name = fc.stringMatching(/^[A-Za-z0-9][A-Za-z0-9_-]{0,20}$/);
+const hex = fc.stringMatching(/^[0-9a-f]{16}$/);
+/** Ids as they are made, of every queue that there can be. */
+const jobIds = fc
+  .tuple(name, fc.option(name), hex)
+  .map(([target, pool, unique]) => ({ target, pool, id: jobIdOf(queueOf(target, pool), unique) }));
+
+test('a job is found by its id alone, whatever its target and pool are called', () => {
   fc.assert(
-    fc.property(description, replaces, (text, place) => {
-      const mark = {
-        ...owner,
-        content: 'rICtENvvDpgCuspoiOJOAhG3tx8YqEQXsLUerPKYnR4',
-        replaces: place,
-      };
-      const found = findMark(`${text}\n${markText(mark)}`);
-      expect(found).toMatchObject({ ...owner, replaces: place });
+    fc.property(jobIds, ({ target, pool, id }) => {
+      expect(isJobId(id)).toBe(true);
+      expect(queueOfJob(id)).toBe(queueOf(target, pool));
+      expect(targetOfJob(id)).toBe(target);
+    }),
+  );
+});
+
+test('a mark is found in any description, as it was written, and can be taken out again', () => {
+  const replaces = fc.option(fc.uuid(), { nil: undefined });
+  const marks = fc.record({
+    ...{ installation: fc.stringMatching(/^[0-9a-f]{12}$/), replaces },
+    jobId: jobIds.map(({ id }) => id),
+    content: fc.uint8Array({ minLength: 32, maxLength: 32 }).map((bytes) => {
+      return Buffer.from(bytes).toString('base64url');
+    }),
+  });
+  const texts = fc.string({ unit: 'grapheme' });
+  fc.assert(
+    fc.property(fc.oneof(texts, marks.map(markText)), marks, (text, mark) => {
+      const description = `${text}\n${markText(mark)}`;
+      const found = findMark(description);
+      expect(found).toEqual({ ...mark, content: mark.content.slice(0, 22) });
       expect(found && isOfContent(found, mark.content)).toBe(true);
       expect(found && isOfContent(found, `x${mark.content}`)).toBe(false);
+      expect(withoutMark(description)).toBe(text);
     }),
   );
 });

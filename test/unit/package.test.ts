@@ -4,6 +4,7 @@ import { symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { describe, expect, test } from '@jest/globals';
+import { partName } from '../../src/ovf/digest-lines.ts';
 import { locateImage, type OpenImage, openImage } from '../../src/ovf/image.ts';
 import { readAll } from '../../src/source/byte-source.ts';
 import {
@@ -221,20 +222,133 @@ describe('a digest vouches for a file by any of its spellings', () => {
       Member,
       Member,
     ];
-    const other = {
-      name: 'sub/box.mf',
-      bytes: manifestOf([{ name: 'other.vmdk', bytes: disk.bytes }]),
-    };
-    const stray = { name: 'stray.mf', bytes: other.bytes };
-    return ova([descriptor, other, stray, file], async (image) => {
+    const other = { name: 'other.vmdk', bytes: disk.bytes };
+    const manifest = { name: 'sub/box.mf', bytes: manifestOf([other, descriptor]) };
+    const stray = { name: 'stray.mf', bytes: manifest.bytes };
+    return ova([descriptor, manifest, stray, file], async (image) => {
       expect(image.warnings).toEqual([
         expect.stringMatching(/stray\.mf .* was not used/),
-        expect.stringMatching(/sub\/box\.ovf is not in the manifest/),
         expect.stringMatching(/disk\.vmdk is not in the manifest/),
         expect.stringMatching(/other\.vmdk, which the descriptor does not name/),
       ]);
     });
   });
+
+  test('or by its last name alone, where tools wrote another path before it', async () => {
+    const elsewhere: [string, string] = ['output/box.ovf', 'output\\disk.vmdk'];
+    const members = withManifest('disk.vmdk', 'disk.vmdk', elsewhere);
+    await ova(members, async (image) => {
+      expect(image.files[0]?.checks).toHaveLength(1);
+      expect(image.warnings).toEqual([]);
+    });
+    const [descriptor, , file] = members as [Member, Member, Member];
+    const corrupt = { name: 'output/box.ovf', bytes: disk.bytes };
+    const manifest = { name: 'sub/box.mf', bytes: manifestOf([corrupt]) };
+    expect(await refusal([descriptor, manifest, file])).toMatchObject({ code: 'DIGEST_MISMATCH' });
+  });
+
+  test('of chunks as well', () => {
+    const parts = [0, 1].map((i) => ({ name: partName('disk.vmdk', i), bytes: randomBytes(100) }));
+    const extra = ' ovf:chunkSize="100"';
+    const descriptor = { name: 'box.ovf', bytes: descriptorOf([{ href: 'disk.vmdk', extra }]) };
+    const lines = parts.map(({ name, bytes }) => ({ name: `out/${name}`, bytes }));
+    const manifest = { name: 'box.mf', bytes: manifestOf([descriptor, ...lines]) };
+    return ova([descriptor, manifest, ...parts], async (image) => {
+      expect(image.files[0]?.checks).toHaveLength(2);
+      expect(image.warnings).toEqual([expect.stringMatching(/descriptor says nothing; corrected/)]);
+    });
+  });
+
+  test('unless it can not be told which line, or which file, is meant', async () => {
+    const files = ['a/disk.vmdk', 'b/disk.vmdk'].map((name) => ({ ...disk, name }));
+    const descriptor = {
+      name: 'box.ovf',
+      bytes: descriptorOf(files.map(({ name }) => ({ href: name, size: 3_000 }))),
+    };
+    const manifest = (...names: string[]): Member => ({
+      name: 'box.mf',
+      bytes: manifestOf([descriptor, ...names.map((name) => ({ ...disk, name }))]),
+    });
+    const refused = { code: 'MANIFEST_INVALID', message: expect.stringMatching(/c\/disk\.vmdk/) };
+    expect(await refusal([descriptor, manifest('c/disk.vmdk'), ...files])).toMatchObject(refused);
+    const two = manifest('a/disk.vmdk', 'c/disk.vmdk', 'd/disk.vmdk');
+    expect(await refusal([descriptor, two, ...files])).toMatchObject(refused);
+    // A line that has its own file speaks of no other.
+    await ova([descriptor, manifest('a/disk.vmdk'), ...files], async (image) => {
+      expect(image.files.map(({ checks }) => checks.length)).toEqual([1, 0]);
+    });
+  });
+
+  test('and a manifest of other files altogether is refused', async () => {
+    const [descriptor, , file] = withManifest('disk.vmdk', 'disk.vmdk', ['', '']) as [
+      Member,
+      Member,
+      Member,
+    ];
+    const other = manifestOf([{ name: 'other.vmdk', bytes: disk.bytes }]);
+    const members = [descriptor, { name: 'sub/box.mf', bytes: other }, file];
+    expect(await refusal(members)).toMatchObject({
+      code: 'MANIFEST_INVALID',
+      message: expect.stringMatching(/sub\/box\.mf has digests of other files/),
+    });
+  });
+});
+
+describe('a package in a folder', () => {
+  const inFolder = (members: Member[], use: Parameters<typeof opened>[1]) =>
+    withFolder(async (folder) => opened(await writeFolder(folder, members), use));
+  const parts = [0, 1, 2].map((i) => ({
+    name: partName('sub/disk.vmdk', i),
+    bytes: randomBytes(i === 2 ? 7 : 100),
+  }));
+  const chunked = (href: string): Member => ({
+    name: 'box.ovf',
+    bytes: descriptorOf([{ href, extra: ' ovf:chunkSize="100"' }]),
+  });
+
+  test('has its parts in a folder below as well', () =>
+    inFolder([chunked('sub/disk.vmdk'), ...parts], async (image) => {
+      const [file] = image.files;
+      const whole = Buffer.concat(parts.map(({ bytes }) => bytes));
+      expect((await readAll(file?.source as never)).equals(whole)).toBe(true);
+    }));
+
+  test('and one of them missing is noticed there', () => {
+    const [first, , last] = parts as [Member, Member, Member];
+    const reading = inFolder([chunked('sub/disk.vmdk'), first, last], async () => undefined);
+    return expect(reading).rejects.toMatchObject({
+      code: 'PACKAGE_INCOMPLETE',
+      message: expect.stringMatching(/sub\/disk\.vmdk\.000000001 is missing/),
+    });
+  });
+
+  test.each([
+    ['percent signs that are meant', 'a%20b/d%20e.vmdk', 'a%20b/d%20e.vmdk'],
+    ['percent signs that are not', 'a%20b/d%20e.vmdk', 'a b/d e.vmdk'],
+    ['one of each', 'a%20b/d%20e.vmdk', 'a%20b/d e.vmdk'],
+    ['another case', 'Sub/Deep/D.vmdk', 'sub/deep/d.VMDK'],
+    ['a dot before it', './sub/d.vmdk', 'sub/d.vmdk'],
+  ])('finds what is below by a name with %s', (_name, href, member) => {
+    const descriptor = { name: 'box.ovf', bytes: descriptorOf([{ href, size: 3_000 }]) };
+    return inFolder([descriptor, { ...disk, name: member }], async (image) => {
+      const [file] = image.files;
+      expect((await readAll(file?.source as never)).equals(disk.bytes)).toBe(true);
+    });
+  });
+
+  test('says what is wrong with a file that is there and can not be read', () =>
+    withFolder(async (folder) => {
+      const descriptor = {
+        name: 'box.ovf',
+        bytes: descriptorOf([{ href: 'a/d.vmdk' }, { href: 'loop/d.vmdk' }]),
+      };
+      const path = await writeFolder(folder, [descriptor, { ...disk, name: 'a/d.vmdk' }]);
+      await symlink('loop', join(folder, 'loop'));
+      await expect(opened(path, async () => undefined)).rejects.toMatchObject({
+        code: 'SOURCE_UNREADABLE',
+        message: expect.stringMatching(/loop can't be read \(ELOOP\)/),
+      });
+    }));
 });
 
 describe('a package is refused, by the name of what is wrong', () => {
@@ -293,6 +407,22 @@ describe('a package is refused, by the name of what is wrong', () => {
       ],
       'PACKAGE_INCOMPLETE',
       /disk\.vmdk\.000000001/,
+    ],
+    [
+      'a last part that is missing, though only the manifest says so',
+      [
+        {
+          name: 'box.ovf',
+          bytes: descriptorOf([{ href: 'disk.vmdk', extra: ' ovf:chunkSize="1000"' }]),
+        },
+        {
+          name: 'box.mf',
+          bytes: manifestOf([{ name: 'disk.vmdk.000000001', bytes: randomBytes(1_000) }]),
+        },
+        { name: 'disk.vmdk.000000000', bytes: randomBytes(1_000) },
+      ],
+      'PACKAGE_INCOMPLETE',
+      /disk\.vmdk\.000000001 is missing .* names 2 parts/,
     ],
     [
       'a member above the package',

@@ -98,7 +98,7 @@ async function copyByRanges(
   await deps.line.take(context.signal);
   const image: OpenImage = await asSource(openRemoteImage(link), target);
   try {
-    for (const warning of image.warnings) deps.log.warn({ name: request.name }, warning);
+    deps.found(image.warnings);
     const upload: OpenUpload = { ...copy, content: image.fingerprint, contentKey };
     return await (image.kind === 'ovf' ? uploadPackage(upload, image) : uploadMedia(upload, image));
   } finally {

@@ -140,7 +140,7 @@ async function fetchOnce(
   deps.meter.enter('describing');
   const image = await openRemoteImage(link);
   try {
-    for (const warning of image.warnings) deps.log.warn({ name: request.name }, warning);
+    deps.found(image.warnings);
     const begunAt = new Date(deps.checkpoint.current.download?.begunAt ?? Date.now());
     const plan = await planOf(request, image, { path, begunAt });
     deps.meter.expect(plan.files.map(({ name, source: { size } }) => ({ name, size })));

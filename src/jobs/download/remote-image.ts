@@ -61,7 +61,7 @@ async function openTemplate(link: ItemLink): Promise<OpenImage> {
         ...[descriptorName, ...(manifest ? [manifestName] : [])],
         ...new Set(facts.files.map(({ href }) => href)),
       ],
-      ...{ warnings: [], notes: [], isOrdered: false },
+      ...{ warnings: [], notes: [], isOrdered: false, isListed: true },
       open,
       opened: () => [],
       assertUnchanged: () => Promise.resolve(),

@@ -171,7 +171,7 @@ export function runningTable(jobs: readonly RunningUpload[], act: Act): Template
 function runningRows(job: RunningUpload, act: Act): TemplateResult {
   const kept = job.bytesSent - job.bytesResent;
   return html`<tr>
-      <td class="wrap" title=${job.id}>${placeOf(job)}</td>
+      <td class="wrap" title=${job.id}>${placeOf(job)}${warningsOf(job)}</td>
       <td>${job.stage}</td>
       <td>${bar(kept, job.bytesTotal, job.name)}</td>
       <td class="number">${percent(kept, job.bytesTotal)} of ${bytes(job.bytesTotal)}</td>
@@ -213,6 +213,7 @@ export function troubleTable(jobs: readonly JobDetails[], act: Act): TemplateRes
           <td class="wrap">
             ${job.error?.code}: ${job.error?.message}
             <p class="hint">${job.error?.hint}</p>
+            ${warningsOf(job)}
           </td>
           <td class="number">${job.attempts}</td>
           <td>${button('Retry', `Retry ${job.name}`, () => act('retry', { ids: [job.id] }))}</td>
@@ -221,6 +222,10 @@ export function troubleTable(jobs: readonly JobDetails[], act: Act): TemplateRes
       )}
     </tbody>
   </table>`;
+}
+
+function warningsOf({ warnings }: JobDetails): TemplateResult {
+  return html`${warnings.map((warning) => html`<p class="warn">${warning}</p>`)}`;
 }
 
 function placeOf({ name, operation, target, catalog, destination, batch }: JobDetails): string {
