@@ -120,6 +120,8 @@ export interface Ferry {
    * @throws FerryError what the target says; TARGET_UNKNOWN
    */
   leftovers(place: string, signal?: AbortSignal): Promise<Leftover[]>;
+  /** An upload's item was removed: what says that it arrived says that, too. */
+  noteRemoved(id: string, catalogItem: string): Promise<void>;
   /** Removes what `leftovers` found. */
   removeLeftovers(
     place: string,

@@ -1,6 +1,6 @@
 import { classify, FerryError } from './errors.ts';
 import { untilTaskEnds } from './jobs/follow.ts';
-import { findMark } from './jobs/mark.ts';
+import { findMark, ownerIn } from './jobs/mark.ts';
 import { Patience } from './jobs/retry.ts';
 import { isSameHref } from './vcd/address.ts';
 import type { CallContext } from './vcd/api.ts';
@@ -50,6 +50,22 @@ export async function changeItem(
       else if (change.kind === 'remove') return;
       else throw notThere(item, failure);
     }
+  }
+}
+
+/** The job of an upload that has made an item; undefined where nothing says so, or may be read. */
+export async function madeBy(
+  vcd: VcdClient,
+  { href }: KeptItem,
+  context: CallContext,
+): Promise<string | undefined> {
+  try {
+    const { entityHref, description } = await vcd.getItem(href, context);
+    const notes = await vcd.getMetadata(entityHref, context);
+    return (ownerIn(notes) ?? findMark(description))?.jobId;
+  } catch {
+    context.signal.throwIfAborted();
+    return undefined;
   }
 }
 

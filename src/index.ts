@@ -12,7 +12,7 @@ import { type ChangesQuery, JobWatch, jobChanges, jobsOf } from './job-changes.t
 import type { Receipt } from './jobs/batch/ledger.ts';
 import type { BatchState } from './jobs/batch/overview.ts';
 import type { Brake } from './jobs/brakes.ts';
-import type { EnqueueOptions } from './jobs/enqueue.ts';
+import type { EnqueueOptions, WantedUpload } from './jobs/enqueue.ts';
 import type { JanitorDeps, Leftover } from './jobs/janitor.ts';
 import type { JobDetails, JobState, JobView } from './jobs/job-view.ts';
 import { INSTALLATION_KEY } from './jobs/names.ts';
@@ -78,11 +78,30 @@ export async function openFerry(config: Config): Promise<Ferry> {
     ...query,
     signal: AbortSignal.any([closing.signal, ...(query.signal ? [query.signal] : [])]),
   });
+  /** What was uploaded once and is gone is uploaded again. */
+  const withoutGone = async (
+    uploads: readonly WantedUpload[],
+    enqueueOptions?: EnqueueOptions,
+  ): Promise<readonly WantedUpload[]> => {
+    const standing = await asked(() => queues.standing(uploads, enqueueOptions));
+    const done = uploads.flatMap(({ request }, i) => {
+      const job = standing[i];
+      return job?.state === 'completed' ? [{ request, job }] : [];
+    });
+    if (done.length === 0) return uploads;
+    // Loaded by those commands alone that speak to a target: the others are to start at once.
+    const { findGone } = await import('./still-there.ts');
+    const gone = await findGone(config, done);
+    return uploads.map((upload, i) =>
+      gone.has(standing[i]?.id ?? '') ? { ...upload, again: true } : upload,
+    );
+  };
   return {
     async enqueue(orders, enqueueOptions) {
       assertOrders(orders, enqueueOptions);
       const uploads = await toUploads(orders, config.targets);
-      return asked(() => queues.enqueue(uploads, enqueueOptions));
+      const wanted = await withoutGone(uploads, enqueueOptions);
+      return asked(() => queues.enqueue(wanted, enqueueOptions));
     },
     async download(orders, enqueueOptions) {
       assertDownloads(orders, enqueueOptions);
@@ -102,12 +121,14 @@ export async function openFerry(config: Config): Promise<Ferry> {
     async copy(orders, enqueueOptions) {
       assertCopies(orders, enqueueOptions);
       const copies = await toCopies(orders, config.targets);
-      return asked(() => queues.enqueue(copies, enqueueOptions));
+      const wanted = await withoutGone(copies, enqueueOptions);
+      return asked(() => queues.enqueue(wanted, enqueueOptions));
     },
     async standing(orders, enqueueOptions) {
       assertOrders(orders, enqueueOptions);
       const uploads = await toUploads(orders, config.targets);
-      return asked(() => queues.standing(uploads, enqueueOptions));
+      const wanted = await withoutGone(uploads, enqueueOptions);
+      return asked(() => queues.standing(wanted, enqueueOptions));
     },
     brakes: () => asked(() => queues.brakes()),
     async resume(target) {
@@ -164,6 +185,7 @@ export async function openFerry(config: Config): Promise<Ferry> {
           : await jobsOf(looks, name);
       return asked(() => retryUnlessReplaced(queues, all));
     },
+    noteRemoved: (id, catalogItem) => asked(() => queues.noteRemoved(id, catalogItem)),
     requestCancel: (ids) => asked(() => queues.requestCancel(ids)),
     isServed: (target, pool) => asked(() => queues.isServed(target, pool)),
     async close() {

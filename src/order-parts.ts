@@ -27,6 +27,7 @@ export function termsOf({ batch, keepFailed, pool, deadline }: JobTerms) {
   return {
     batch: batch ?? null,
     keepFailed: keepFailed ?? false,
+    again: false, // is said for all orders
     pool: pool ?? null,
     deadline: deadline?.getTime() ?? null,
   };

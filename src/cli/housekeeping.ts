@@ -2,7 +2,8 @@ import { createInterface } from 'node:readline/promises';
 import { type Config, loadConfig } from '../config/load.ts';
 import { splitItem } from '../download-orders.ts';
 import { classify, FerryError } from '../errors.ts';
-import { type Change, changeItem, type KeptItem, syncCatalog } from '../housekeeping.ts';
+import { type Change, changeItem, type KeptItem, madeBy, syncCatalog } from '../housekeeping.ts';
+import { openFerry } from '../index.ts';
 import type { JobError } from '../jobs/job-data.ts';
 import { checkName, splitPlace } from '../order-parts.ts';
 import type { CallContext } from '../vcd/api.ts';
@@ -136,7 +137,7 @@ async function keepAll(
   for (const target of new Set(all.map((item) => item.target))) {
     await withTarget(config, target, async (vcd, context) => {
       for (const item of all.filter((one) => one.target === target)) {
-        kept.push(await keepOne(vcd, item, { options, keeping, context }));
+        kept.push(await keepOne(vcd, item, { config, options, keeping, context }));
       }
     });
   }
@@ -147,15 +148,29 @@ async function keepOne(
   vcd: VcdClient,
   item: KeptItem & { readonly place: string },
   {
+    config,
     options,
     keeping,
     context,
-  }: { options: KeepingOptions; keeping: Keeping; context: CallContext },
+  }: { config: Config; options: KeepingOptions; keeping: Keeping; context: CallContext },
 ): Promise<Kept> {
   const { change, verb, words } = keeping;
+  const isRemoval = change.kind === 'remove';
+  const job = isRemoval ? await madeBy(vcd, item, context) : undefined;
   const kept = await tried(item.place, () => changeItem(vcd, item, change, context));
+  if (kept.done && job !== undefined) await strike(config, job, item);
   show(kept, `${verb} ${words}`.trimEnd(), options);
   return kept;
+}
+
+/** The job that says that the item has arrived is told that it is gone. Only an addition. */
+async function strike(config: Config, job: string, { href }: KeptItem): Promise<void> {
+  try {
+    const ferry = await openFerry(config);
+    await ferry.noteRemoved(job, href).finally(() => ferry.close());
+  } catch {
+    // Without Redis the next upload of the same looks at the catalog.
+  }
 }
 
 /** @throws FerryError what says that nothing else will work either */

@@ -4,7 +4,7 @@ import prettyBytes from 'pretty-bytes';
 import prettyMs from 'pretty-ms';
 import type { FerryError } from '../errors.ts';
 import type { Brake } from '../jobs/brakes.ts';
-import type { JobDetails, JobView } from '../jobs/job-view.ts';
+import { isRemoved, type JobDetails, type JobView } from '../jobs/job-view.ts';
 import type { LogLevel } from '../observe/log.ts';
 
 export interface GlobalOptions {
@@ -100,12 +100,19 @@ function jobLine(job: JobDetails, color: boolean): string {
     waiting: 'waiting',
     active: `${job.stage} ${share}% of ${bytes(job.bytesTotal)}`,
     delayed: job.error === null ? 'waiting for its time' : 'waiting to be tried again',
-    completed: paint('green', `completed, ${bytes(job.bytesTotal)}`, color),
+    completed: paint('green', `completed, ${bytes(job.bytesTotal)}`, color) + removedWords(job),
     failed: paint('red', 'failed', color),
   };
   const line = `${job.id}  ${placeOf(job)}: ${words[job.state]}`;
   const why = job.error === null ? '' : `\n    ${errorLines(job.error)}`;
   return `${line}${why}${warningLines(job)}`;
+}
+
+/** When an item goes, or went. */
+export function removedWords(job: JobView): string {
+  const day = job.result?.removedAt?.slice(0, 10);
+  if (day === undefined) return '';
+  return isRemoved(job) ? `; removed on ${day}` : `; vCD removes it on ${day}`;
 }
 
 /** To be put behind a job's line. */

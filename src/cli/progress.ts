@@ -9,6 +9,7 @@ import {
   type GlobalOptions,
   paint,
   placeOf,
+  removedWords,
   warningLines,
 } from './output.ts';
 
@@ -139,9 +140,7 @@ function headLine(
   }
   if (job.state === 'completed') {
     const again = job.bytesResent > 0 ? `, ${bytes(job.bytesResent)} of it twice` : '';
-    const removedAt = job.result?.removedAt;
-    const until = removedAt ? `; vCD removes it on ${removedAt.slice(0, 10)}` : '';
-    return `${paint('green', '✓', color)} ${name} ${bytes(kept)} arrived${again}${until}${warningLines(job)}`;
+    return `${paint('green', '✓', color)} ${name} ${bytes(kept)} arrived${again}${removedWords(job)}${warningLines(job)}`;
   }
   if (job.state === 'delayed') {
     const why = job.error ? `: ${job.error.message}` : '';

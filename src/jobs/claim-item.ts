@@ -1,13 +1,15 @@
+import { randomBytes } from 'node:crypto';
 import { classify, FerryError } from '../errors.ts';
 import { isSameHref } from '../vcd/address.ts';
 import type { CatalogState } from '../vcd/catalog.ts';
+import { isReady } from '../vcd/entity.ts';
 import type { ItemReference } from '../vcd/item.ts';
 import { chooseStorage } from './choose-storage.ts';
 import { getBegunCatalog } from './follow.ts';
 import type { OwnItem } from './job-data.ts';
-import { mayReplace, maySkip } from './job-request.ts';
+import { judge, metadataOf } from './judge-item.ts';
 import {
-  CONTENT_KEY,
+  describedWith,
   findMark,
   interimName,
   isOfContent,
@@ -15,7 +17,6 @@ import {
   ownerText,
   UPLOAD_KEY,
 } from './mark.ts';
-import { takeName } from './replace.ts';
 import { pause } from './retry.ts';
 import type { OpenUpload, Upload, UploadResult } from './upload-deps.ts';
 
@@ -98,106 +99,17 @@ async function claimOnce(upload: OpenUpload, bytes: number, create: CreateItem):
   if (there) return { there };
 
   const storageProfileHref = await chooseStorage(upload, bytes);
-  await deps.checkpoint.save({ creating: true, retried: false, content: upload.content });
+  const creation = deps.checkpoint.current.creation ?? randomBytes(8).toString('hex');
+  await deps.checkpoint.save({ creating: true, retried: false, content: upload.content, creation });
   deps.assertOwned();
   const replaces = holder && idOf(holder.href);
   const mark = markText({ ...upload.owner, content: upload.content, replaces });
   const made = await create(catalog, {
     name: holder || request.pull ? interimName(request, upload.owner) : request.name,
-    description: [request.description, mark].filter((part) => part !== '').join('\n'),
+    description: describedWith(request.description, mark),
     storageProfileHref,
   });
   return { item: await remember(upload, made), isNew: true };
-}
-
-/**
- * Decides about an item that has the name already.
- *
- * @returns the result if it is what was wanted; undefined if it is to be replaced
- * @throws FerryError NAME_TAKEN
- */
-async function judge(upload: OpenUpload, href: string): Promise<UploadResult | undefined> {
-  const { deps, request, context, owner, contentKey } = upload;
-  const item = await deps.vcd.getItem(href, context);
-  const { itemHref, entityHref } = item;
-  const notes = await metadataOf(upload, entityHref);
-  const result = (warnings: readonly string[]): Promise<UploadResult> =>
-    resultOf(upload, item, warnings);
-  if (notes.get(UPLOAD_KEY) === ownerText(owner)) {
-    // Ours, and ready: a run before this one came that far.
-    const own = { itemHref, entityHref, taskHref: null };
-    const warnings = mayReplace(request) ? await takeName(upload, own) : [];
-    return result(warnings);
-  }
-  const isSame = contentKey !== undefined && notes.get(CONTENT_KEY) === contentKey;
-  if (maySkip(request) && isSame) {
-    return result([SKIPPED]);
-  }
-  const mark = findMark(item.description);
-  const leftover = mark?.installation === owner.installation;
-  if (leftover && (await deps.reservation.isLiving(mark.jobId))) {
-    // What has failed and was kept there waits for a person; so waiting for it would be for ever.
-    const isWorthWaiting =
-      request.ifExists !== 'fail' && (await deps.reservation.isUnderWay(mark.jobId));
-    const code = isWorthWaiting ? 'NAME_RESERVED' : 'NAME_TAKEN';
-    throw new FerryError(code, `job ${mark.jobId} has begun the item ${request.name} there`, {
-      facts: { job: mark.jobId },
-      hint: `\`ovaferry retry ${mark.jobId}\` goes on with it if it has failed, \`ovaferry cancel\` removes it.`,
-    });
-  }
-  const { replaces } = deps.checkpoint.current;
-  // Only what was seen at the start may be replaced, however often the upload is begun anew.
-  if (mayReplace(request) && (!replaces || isSameHref(replaces.itemHref, itemHref))) {
-    await deps.checkpoint.save({ replaces: { itemHref, entityHref } });
-    return undefined;
-  }
-  throw new FerryError('NAME_TAKEN', `${request.catalog} has an item ${request.name} already`, {
-    facts: { catalog: request.catalog, name: request.name },
-    ...(leftover
-      ? { hint: `It is what an upload left behind: \`ovaferry janitor ${request.target}\`.` }
-      : {}),
-  });
-}
-
-const SKIPPED = 'skipped: an item of this name has the same content already';
-
-/** The item of the name, where it holds the same, and that is enough. */
-export async function findSame(
-  upload: Upload & { readonly contentKey: string },
-): Promise<UploadResult | undefined> {
-  const { deps, request, context, contentKey } = upload;
-  // What has been begun is gone on with.
-  if (!maySkip(request) || deps.checkpoint.current.item) return undefined;
-  const { items } = await deps.vcd.getCatalog(request.catalog, context);
-  const holder = items.find(({ name }) => name === request.name);
-  if (!holder) return undefined;
-  const item = await deps.vcd.getItem(holder.href, context);
-  const notes = await metadataOf(upload, item.entityHref);
-  return notes.get(CONTENT_KEY) === contentKey ? resultOf(upload, item, [SKIPPED]) : undefined;
-}
-
-async function resultOf(
-  { deps, context }: Upload,
-  { itemHref, entityHref }: ItemReference,
-  warnings: readonly string[],
-): Promise<UploadResult> {
-  const { lease } = await deps.vcd.getEntity(entityHref, context);
-  const removedAt = lease?.ends ?? null;
-  return { catalogItem: itemHref, entity: entityHref, removedAt, warnings };
-}
-
-async function metadataOf(
-  { deps, context }: Upload,
-  entityHref: string,
-): Promise<ReadonlyMap<string, string>> {
-  try {
-    return await deps.vcd.getMetadata(entityHref, context);
-  } catch (error) {
-    const { kind, code } = classify(error);
-    // Who may not see notes has none of ours.
-    if (kind !== 'permanent' && code !== 'ITEM_GONE') throw error;
-    return new Map();
-  }
 }
 
 async function remember(
@@ -254,6 +166,8 @@ export async function findOwn(
     const isOwn = mark.jobId === owner.jobId;
     if (!isOwn && (content === undefined || !isOfContent(mark, content))) continue;
     if (!isOwn && (await deps.reservation.isLiving(mark.jobId))) continue;
+    // What another one has finished is not begun: its mark stays where nothing may be noted.
+    if (!isOwn && isReady(await deps.vcd.getEntity(item.entityHref, context))) continue;
     if (content !== undefined) assertSameContent(isOfContent(mark, content));
     return item;
   }

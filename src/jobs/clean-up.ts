@@ -38,13 +38,11 @@ export async function cleanUp(begun: Upload): Promise<ReadyItem | undefined> {
     }
   }
   await tryToPutBack(upload);
-  const { restarts, bytesLost, reserved, storage, contentKey, replaces, generation } =
-    deps.checkpoint.current;
+  const { restarts, bytesLost, reserved, storage, contentKey, replaces } = deps.checkpoint.current;
   const { offer, isPulled, pullRefused } = deps.checkpoint.current;
   const kept = {
     ...{ restarts, bytesLost, reserved, storage, contentKey, replaces },
     ...{ offer, isPulled, pullRefused },
-    generation: generation + 1,
   };
   await deps.checkpoint.save({ ...NO_CHECKPOINT, ...kept, bytesResent: deps.meter.resent });
   return undefined;

@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
 import type { OpenImage } from '../ovf/image.ts';
+import type { ByteSource } from '../source/byte-source.ts';
 import { digestOf } from '../source/digest-watch.ts';
 import { maySkip } from './job-request.ts';
-import type { OpenUpload } from './upload-deps.ts';
+import type { Upload } from './upload-deps.ts';
 
 /**
  * Names what an image holds, so that the same content is known again whatever its files are called on
@@ -21,18 +22,54 @@ function contentKeyOf(image: OpenImage): string | undefined {
 
 /** As `contentKeyOf`, by reading every byte. */
 async function hashedContentKeyOf(image: OpenImage, signal: AbortSignal): Promise<string> {
-  const files = image.kind === 'media' ? [{ href: 'file', source: image.file }] : image.files;
   const lines: string[] = [];
-  for (const { href, source } of files) {
+  for (const { href, source } of filesOf(image)) {
     lines.push(`${href} sha256 ${await digestOf(source, 'sha256', signal)}`);
   }
   return keyOf(image, lines);
 }
 
-function keyOf(image: OpenImage, lines: readonly string[]): string {
+function keyOf(image: OpenImage, lines: readonly string[], kind = 'v1'): string {
   const key = createHash('sha256').update([...lines].sort().join('\n'));
   if (image.kind === 'ovf') key.update(image.descriptor);
-  return `v1:${key.digest('hex')}`;
+  return `${kind}:${key.digest('hex')}`;
+}
+
+const SAMPLES = 32;
+const SAMPLE_BYTES = 64 * 1024;
+
+/**
+ * Names what an image most probably holds: by the size of each file and by blocks that are spread over
+ * it, so that an upload whose job was lost is known again without reading hundreds of gigabytes.
+ * Undefined where the manifest's digests say it for sure.
+ */
+export async function sampleKeyOf(image: OpenImage): Promise<string | undefined> {
+  if (contentKeyOf(image) !== undefined) return undefined;
+  const lines: string[] = [];
+  for (const { href, source } of filesOf(image)) {
+    const hash = createHash('sha256');
+    for (const { start, end } of samplesOf(source.size)) {
+      const block = Buffer.alloc(end - start);
+      await source.read(block, start);
+      hash.update(block);
+    }
+    lines.push(`${href} ${source.size} ${hash.digest('hex')}`);
+  }
+  return keyOf(image, lines, 's1');
+}
+
+/** The first and the last block, and what lies evenly between them; all of a small file. */
+function samplesOf(size: number): { start: number; end: number }[] {
+  if (size <= SAMPLES * SAMPLE_BYTES) return size === 0 ? [] : [{ start: 0, end: size }];
+  return Array.from({ length: SAMPLES }, (_, i) => {
+    const start = Math.floor((i * (size - SAMPLE_BYTES)) / (SAMPLES - 1));
+    return { start, end: start + SAMPLE_BYTES };
+  });
+}
+
+function filesOf(image: OpenImage): { readonly href: string; readonly source: ByteSource }[] {
+  if (image.kind === 'media') return [{ href: 'file', source: image.file }];
+  return image.files.map(({ href, source }) => ({ href, source }));
 }
 
 /**
@@ -40,7 +77,7 @@ function keyOf(image: OpenImage, lines: readonly string[]): string {
  * manifest is hashed, once for all runs of its job.
  */
 export async function neededContentKey(
-  upload: OpenUpload,
+  upload: Upload,
   image: OpenImage,
 ): Promise<string | undefined> {
   const { checkpoint } = upload.deps;

@@ -1,16 +1,21 @@
-import { randomBytes } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Job, JobsOptions } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { Batches } from './batch/batches.ts';
 import { type JobData, newJobData } from './job-data.ts';
 import type { JobRequest, UploadRequest } from './job-request.ts';
-import { type JobDetails, viewOf } from './job-view.ts';
+import { isRemoved, type JobDetails, viewOf } from './job-view.ts';
 import type { JobViews } from './job-views.ts';
 import { Lanes, type Waiting } from './limits/lanes.ts';
-import { jobIdOf, QUEUES_KEY, queueOf, WAKE_CHANNEL } from './names.ts';
+import { QUEUES_KEY, queueOf, queueOfJob, WAKE_CHANNEL } from './names.ts';
 import type { QueueSet } from './queue-set.ts';
-import { claimPlaces, findHolders, type Holder, sameUploadKey } from './same-upload.ts';
+import {
+  claimPlaces,
+  findHolders,
+  type Holder,
+  nextHolder,
+  type PlaceClaim,
+  sameUploadKey,
+} from './same-upload.ts';
 
 export interface EnqueueOptions {
   /** 1 goes first. Uploads that have begun go before all that have not. */
@@ -27,7 +32,7 @@ export interface WantedJob {
   readonly request: JobRequest;
   readonly priority?: number | undefined;
   readonly startAt?: Date | undefined;
-  /** Also what was done already. */
+  /** Also what was done already, since it is to be done once more, or its result has gone. */
   readonly again?: boolean | undefined;
 }
 
@@ -35,18 +40,15 @@ export interface WantedUpload extends WantedJob {
   readonly request: UploadRequest;
 }
 
-interface Claim {
+interface Claim extends PlaceClaim {
   readonly wanted: WantedJob;
-  readonly key: string;
-  readonly seen: Holder | undefined;
-  readonly id: string;
+  /** The place is taken by this very job, which is not there yet: whoever took it may have died. */
+  readonly isTaken: boolean;
 }
 
 const DEFAULT_PRIORITY = 1_000;
 /** So many go to Redis at once, and are on its disk together. */
 const BULK = 500;
-/** A place that was taken, but whose job is not there yet, belongs to a command that is at it. */
-const CLAIM_GRACE_MS = 15_000;
 /** Completed jobs are forgotten after this; the ledger keeps what they did. Seconds. */
 const KEPT_COMPLETED_S = 7 * 86_400;
 /** No more completed jobs of a target than this, however young. */
@@ -87,21 +89,31 @@ export class Enqueuer {
     while (open.length > 0) {
       const keys = open.map(({ request }) => sameUploadKey(request));
       const holders = await findHolders(this.#redis, keys);
-      const standing = await this.standing(holders, (i) => options.again || open[i]?.again);
+      const known = await this.#views.findMany(holders.map((holder) => holder?.id ?? ''));
       const claims: Claim[] = [];
       for (const [i, wanted] of open.entries()) {
-        const there = standing[i];
-        if (there) views.set(wanted, { ...there, existing: true });
-        else {
-          const id = jobIdOf(queueOfRequest(wanted.request), randomBytes(8).toString('hex'));
-          claims.push({ wanted, key: keys[i] ?? '', seen: holders[i], id });
+        const there = known[i];
+        if (there && !isOver(there, wanted, options)) {
+          views.set(wanted, { ...there, existing: true });
+          continue;
         }
+        const [key = '', seen] = [keys[i], holders[i]];
+        const queue = queueOfRequest(wanted.request);
+        const isTaken = seen !== undefined && !there && queueOfJob(seen.id) === queue;
+        const { id, generation } = isTaken ? seen : nextHolder(key, queue, seen);
+        claims.push({ wanted, key, seen, id, generation, isTaken });
       }
-      const winners = await claimPlaces(this.#redis, claims);
-      const won = claims.filter(({ id }, i) => winners[i]?.id === id);
+      const taken = claims.filter(({ isTaken }) => isTaken);
+      const untaken = claims.filter(({ isTaken }) => !isTaken);
+      const won = [...taken, ...(await claimPlaces(this.#redis, untaken))];
       await this.#joinNew(won);
-      for (const { wanted, view } of await this.#add(await this.#stillOurs(won), options)) {
-        views.set(wanted, view);
+      const ours = await this.#stillOurs(won);
+      const added = await this.#add(ours, options);
+      // Between that question and the adding another command may have taken the place for another queue.
+      const kept = new Set(await this.#stillOurs(ours));
+      for (const [claim, view] of added) {
+        if (kept.has(claim)) views.set(claim.wanted, view);
+        else await this.#queues.of(queueOfJob(claim.id)).remove(claim.id);
       }
       open = claims.filter(({ wanted }) => !views.has(wanted)).map(({ wanted }) => wanted);
     }
@@ -111,22 +123,13 @@ export class Enqueuer {
   /** The jobs that stand for uploads, unless they are over and others may take their places. */
   async standing(
     holders: readonly (Holder | undefined)[],
-    isAgain: (i: number) => boolean | undefined,
+    {
+      uploads = [],
+      options = {},
+    }: { readonly uploads?: readonly WantedJob[]; readonly options?: EnqueueOptions } = {},
   ): Promise<(JobDetails | undefined)[]> {
-    for (;;) {
-      const views = await this.#views.findMany(holders.map((holder) => holder?.id ?? ''));
-      const now = Date.now();
-      const isAwaited = holders.some(
-        (holder, i) => holder && !views[i] && now - holder.since <= CLAIM_GRACE_MS,
-      );
-      if (!isAwaited) {
-        return views.map((view, i) => {
-          const over = view?.state === 'failed' || (isAgain(i) && view?.state === 'completed');
-          return over ? undefined : view;
-        });
-      }
-      await sleep(50);
-    }
+    const views = await this.#views.findMany(holders.map((holder) => holder?.id ?? ''));
+    return views.map((view, i) => (view && isOver(view, uploads[i], options) ? undefined : view));
   }
 
   /**
@@ -143,11 +146,8 @@ export class Enqueuer {
     return won.filter((claim) => !lost.includes(claim));
   }
 
-  async #add(
-    claims: readonly Claim[],
-    options: EnqueueOptions,
-  ): Promise<{ wanted: WantedJob; view: JobDetails }[]> {
-    const added: { wanted: WantedJob; view: JobDetails }[] = [];
+  async #add(claims: readonly Claim[], options: EnqueueOptions): Promise<Map<Claim, JobDetails>> {
+    const added = new Map<Claim, JobDetails>();
     for (const [queue, some] of groupBy(claims, ({ wanted }) => queueOfRequest(wanted.request))) {
       await this.#redis.sadd(QUEUES_KEY, queue);
       const made = await this.#queues.of(queue).addBulk(
@@ -155,7 +155,10 @@ export class Enqueuer {
           const startAt = wanted.startAt ?? options.startAt;
           return {
             name: wanted.request.name,
-            data: newJobData(wanted.request, startAt?.getTime()),
+            data: newJobData(
+              { ...wanted.request, again: options.again ?? false },
+              startAt?.getTime(),
+            ),
             opts: { ...jobOptions(wanted, options), jobId: id },
           };
         }),
@@ -165,9 +168,12 @@ export class Enqueuer {
         await this.#lanes.lineUp(queue, jobs.map(toWaiting), at);
       }
       for (const [i, job] of made.entries()) {
-        const wanted = some[i]?.wanted;
+        const claim = some[i] as Claim;
+        // Whoever had taken the place may have added the job in the meantime.
+        const there = claim.isTaken ? await this.#views.find(claim.id) : undefined;
         const state = job.opts.delay ? 'delayed' : 'waiting';
-        if (wanted) added.push({ wanted, view: viewOf(job, state) });
+        const isTheirs = there && Date.parse(there.enqueuedAt) !== job.timestamp;
+        added.set(claim, isTheirs ? { ...there, existing: true } : viewOf(job, state));
       }
     }
     return added;
@@ -177,7 +183,7 @@ export class Enqueuer {
     // What failed is replaced in its own batch, and still counts in others.
     for (const [batch, some] of groupBy(claims, ({ wanted }) => wanted.request.batch ?? '')) {
       await this.#batches.leave(
-        some.flatMap(({ seen }) => seen?.id ?? []),
+        some.flatMap(({ seen, isTaken }) => (seen && !isTaken ? [seen.id] : [])),
         batch,
       );
     }
@@ -201,6 +207,16 @@ export class Enqueuer {
       await this.#batches.join(batch, members, deadlineOf(some.map(({ wanted }) => wanted)));
     }
   }
+}
+
+/** Whether another job may take the place of one. */
+function isOver(
+  view: JobDetails,
+  wanted: WantedJob | undefined,
+  { again }: EnqueueOptions,
+): boolean {
+  if (view.state !== 'completed') return view.state === 'failed';
+  return again || wanted?.again || isRemoved(view);
 }
 
 function toWaiting({ id = '', data, opts }: Job<JobData>): Waiting {

@@ -6,10 +6,18 @@ import type { MetadataEntry } from '../vcd/metadata.ts';
 import { getBegunCatalog, slowPace, untilEntity, untilTaskEnds } from './follow.ts';
 import type { OwnItem } from './job-data.ts';
 import { mayReplace } from './job-request.ts';
-import { CONTENT_KEY, findMark, type Owner, ownerText, UPLOAD_KEY } from './mark.ts';
+import {
+  CONTENT_KEY,
+  describedWith,
+  findMark,
+  markText,
+  ownerText,
+  SAMPLE_KEY,
+  UPLOAD_KEY,
+} from './mark.ts';
 import { takeName } from './replace.ts';
 import { pause } from './retry.ts';
-import type { Upload, UploadResult } from './upload-deps.ts';
+import type { OpenUpload, Upload, UploadResult } from './upload-deps.ts';
 
 /** So often must the server ask for bytes that we sent before they are sent again. */
 const LOOKS_UNTIL_MISSING = 4;
@@ -50,33 +58,32 @@ function isMissingBytes({ size, bytesTransferred, uploadHref }: EntityState['fil
 /**
  * What is left to do with an item that is ready: it is noted on it who made it and of what, it gets
  * its name if another had that, and our mark is taken out of the description. Whose it is can be
- * told at every moment: the note comes before the mark goes.
+ * told at every moment: the note comes before the mark goes, which stays where the note is refused.
  *
  * @throws FerryError NAME_TAKEN where it was to replace an item, and another has come in its place
  */
 export async function finish(
-  upload: Upload & { readonly contentKey?: string | undefined },
+  upload: Upload & Partial<Pick<OpenUpload, 'contentKey' | 'sampleKey'>>,
   begun: OwnItem,
   entity: EntityState,
 ): Promise<UploadResult> {
-  const { deps, request, context, owner, contentKey } = upload;
+  const { deps, request, context, owner } = upload;
   const warnings: string[] = [];
-  const attempt = async (what: string, step: () => Promise<void>): Promise<boolean> => {
+  const attempt = async (what: string, step: () => Promise<void>): Promise<void> => {
     const refusal = await refusalOf(upload, step);
     if (refusal) warnings.push(`${what}: ${refusal.message}`);
-    return refusal === undefined;
   };
   const isReplacing = mayReplace(request) || request.pull;
   deps.assertOwned();
-  const ours = ownNotes(owner, contentKey);
+  const ours = ownNotes(upload);
   const note = (notes: readonly MetadataEntry[]) => async (): Promise<void> =>
     untilTaskEnds(upload, await deps.vcd.addMetadata(entity.href, notes, context));
-  const isNoted = await attempt(
-    'what is to be noted on the item could not be noted',
-    note([...ours, ...request.metadata]),
-  );
-  // What is wrong with the user's notes must not keep ours off.
-  if (!isNoted && request.metadata.length > 0) await refusalOf(upload, note(ours));
+  let refused = await refusalOf(upload, note([...ours, ...request.metadata]));
+  if (refused && request.metadata.length > 0) {
+    warnings.push(`what is to be noted on the item could not be noted: ${refused.message}`);
+    // What is wrong with the user's notes must not keep ours off.
+    refused = await refusalOf(upload, note(ours));
+  }
   const { leaseSeconds } = request;
   if (leaseSeconds !== null && entity.kind === 'vAppTemplate') {
     await attempt('its lease could not be set', async () =>
@@ -93,12 +100,17 @@ export async function finish(
     const read = (): Promise<EntityState> => deps.vcd.getEntity(item.entityHref, context);
     named = await patience.repeat(read, context.signal);
   }
-  const { description } = request;
-  const isMarked = findMark(named.description)?.installation === owner.installation;
+  const mark = findMark(named.description);
+  const isMarked = mark?.installation === owner.installation;
+  const wanted =
+    refused && mark && isMarked
+      ? describedWith(request.description, markText(mark))
+      : request.description;
   // A package that the server fetched brings a description of its own.
-  if (isMarked || (request.pull && description !== '' && named.description !== description)) {
+  const isStrange = request.pull && wanted !== '' && named.description !== wanted;
+  if (isStrange || (isMarked && named.description !== wanted)) {
     await attempt('the description still has our mark', async () =>
-      untilTaskEnds(upload, await deps.vcd.edit(named, { description }, context)),
+      untilTaskEnds(upload, await deps.vcd.edit(named, { description: wanted }, context)),
     );
   }
   deps.meter.enter('done');
@@ -162,8 +174,12 @@ async function refusalOf(
 }
 
 /** Who made the item, and of what. */
-function ownNotes(owner: Owner, contentKey: string | undefined): MetadataEntry[] {
-  const own = { [UPLOAD_KEY]: ownerText(owner), [CONTENT_KEY]: contentKey };
+function ownNotes({ owner, contentKey, sampleKey }: Parameters<typeof finish>[0]): MetadataEntry[] {
+  const own = {
+    [UPLOAD_KEY]: ownerText(owner),
+    [CONTENT_KEY]: contentKey,
+    [SAMPLE_KEY]: sampleKey,
+  };
   return Object.entries(own).flatMap(([key, value]): MetadataEntry[] =>
     value === undefined ? [] : [{ key, type: 'string', value }],
   );

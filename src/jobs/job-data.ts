@@ -75,8 +75,8 @@ const CheckpointSchema = z.object({
   restarts: z.number(),
   /** Somebody wants it tried again: an item that has come to nothing is made anew. */
   retried: z.boolean().default(false),
-  /** Counts the items that were begun and given up, over all decisions. */
-  generation: z.number().default(0),
+  /** Names the creation of the item that is under way, for servers that would do the same twice. */
+  creation: z.string().nullable().default(null),
   /** Bytes that the server had confirmed and that had to be sent again, since then. */
   bytesLost: z.number().default(0),
   /** Our place in the reservations of names. */
@@ -148,7 +148,7 @@ export const NO_CHECKPOINT: Checkpoint = {
   content: null,
   restarts: 0,
   retried: false,
-  generation: 0,
+  creation: null,
   bytesLost: 0,
   reserved: null,
   contentKey: null,

@@ -22,6 +22,8 @@ const COMMON = {
   deadline: z.number().nullable().default(null),
   /** What failed for good is left as it is. */
   keepFailed: z.boolean().default(false),
+  /** Somebody wants it done, though it was done before. */
+  again: z.boolean().default(false),
 };
 
 /** What is to be uploaded, and where to: fixed when it is enqueued. Holds no secret. */

@@ -43,7 +43,7 @@ export interface JobView {
   readonly result: {
     readonly catalogItem: string;
     readonly entity: string;
-    /** When vCD removes the item by itself; null for never. */
+    /** When vCD removes the item by itself, or when it was removed; null for never. */
     readonly removedAt: string | null;
     /** The file or folder that a download has made; else null. */
     readonly path: string | null;
@@ -70,6 +70,11 @@ export interface JobDetails extends JobView {
   readonly priority: number;
   /** What the requests of its last runs are called in vCD's own logs, newest last. */
   readonly requestIds: readonly string[];
+}
+
+/** Whether the item of a finished upload has been removed since, by vCD or with `ovaferry rm`. */
+export function isRemoved({ result }: Pick<JobView, 'result'>): boolean {
+  return result?.removedAt != null && Date.parse(result.removedAt) <= Date.now();
 }
 
 /** BullMQ's names for the states, in ours. */
@@ -171,6 +176,7 @@ function readable(job: Job): JobData {
       verify: 'full',
       batch: null,
       keepFailed: false,
+      again: false,
       leaseSeconds: null,
       metadata: [],
       pull: false,

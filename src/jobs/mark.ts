@@ -23,6 +23,11 @@ export function markText({ installation, jobId, content, replaces }: Mark): stri
   return `[ovaferry ${installation}/${jobId} ${content.slice(0, CONTENT_CHARS)}${place}]`;
 }
 
+/** What a user wants as a description, with a mark behind it. */
+export function describedWith(description: string, mark: string): string {
+  return [description, mark].filter((part) => part !== '').join('\n');
+}
+
 /** The last one: ours is added behind what a user wrote, who may have copied another item's text. */
 export function findMark(description: string): Mark | undefined {
   const [, installation, jobId, content, replaces] = lastMatch(description) ?? [];
@@ -46,11 +51,19 @@ export function isOfContent(mark: Mark, content: string): boolean {
   return mark.content === content.slice(0, CONTENT_CHARS);
 }
 
-/** What stays on a finished item: which job made it, and of what. */
+/** What stays on a finished item: which job made it, and of what. Where that is refused, the mark stays. */
 export const UPLOAD_KEY = 'ovaferry.upload';
 export const CONTENT_KEY = 'ovaferry.content';
+/** What is as good as sure to name the same content, where nobody has hashed all of it. */
+export const SAMPLE_KEY = 'ovaferry.sample';
 /** On an item that is about to be removed: which job put another in its place. */
 export const REPLACED_KEY = 'ovaferry.replaced-by';
+
+/** Whose item it is, by what is noted on it. */
+export function ownerIn(notes: ReadonlyMap<string, string>): Owner | undefined {
+  const [installation, jobId] = notes.get(UPLOAD_KEY)?.split('/') ?? [];
+  return installation === undefined || jobId === undefined ? undefined : { installation, jobId };
+}
 
 export function ownerText({ installation, jobId }: Owner): string {
   return `${installation}/${jobId}`;

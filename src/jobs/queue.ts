@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis';
 import { FerryError } from '../errors.ts';
+import { isSameHref } from '../vcd/address.ts';
 import { Batches } from './batch/batches.ts';
 import { Expectation } from './batch/expectation.ts';
 import { Ledger, type Receipt } from './batch/ledger.ts';
@@ -69,11 +70,11 @@ export class UploadQueues {
   /** The jobs that stand for uploads already, in order; undefined for what would be added. */
   async standing(
     uploads: readonly WantedJob[],
-    { again }: EnqueueOptions = {},
+    options: EnqueueOptions = {},
   ): Promise<(JobDetails | undefined)[]> {
     const keys = uploads.map(({ request }) => sameUploadKey(request));
     const holders = await findHolders(this.#redis, keys);
-    return this.#enqueuer.standing(holders, (i) => again || uploads[i]?.again);
+    return this.#enqueuer.standing(holders, { uploads, options });
   }
 
   find(id: string): Promise<JobDetails | undefined> {
@@ -164,6 +165,18 @@ export class UploadQueues {
     return new Ledger(this.#redis).findMany(ids);
   }
 
+  /** Somebody has removed the item that a job had made. One that has made another is left as it is. */
+  async noteRemoved(id: string, catalogItem: string): Promise<void> {
+    const view = await this.find(id);
+    if (!view?.result || !isSameHref(view.result.catalogItem, catalogItem)) return;
+    const removedAt = new Date().toISOString();
+    await new Ledger(this.#redis).amend(id, { removedAt });
+    const job = await this.#queues.findJob(id);
+    if (!job?.returnvalue) return;
+    const key = this.#queues.of(queueOfJob(id)).toKey(id);
+    await this.#redis.hset(key, 'returnvalue', JSON.stringify({ ...job.returnvalue, removedAt }));
+  }
+
   /** All targets that are configured or have had a job. */
   targets(limits: Limits): Promise<TargetState[]> {
     const [queues, brakes] = [this.#queues, this.#brakes];
@@ -221,14 +234,15 @@ export class UploadQueues {
     const data = job.data as JobData;
     const key = sameUploadKey(data.request);
     const [seen] = await findHolders(this.#redis, [key]);
-    const [standing] = await this.#enqueuer.standing([seen], () => false);
+    const [standing] = await this.#enqueuer.standing([seen]);
     if (seen && seen.id !== id && standing) {
       throw new FerryError('USAGE', `job ${seen.id} took the place of ${id}`, {
         hint: 'The same upload was enqueued again after this one had failed.',
       });
     }
-    const [winner] = await claimPlaces(this.#redis, [{ key, seen, id }]);
-    if (winner?.id !== id) return this.#retryOne(id, await this.get(id)); // somebody was quicker
+    const generation = seen?.generation ?? 1;
+    const [won] = await claimPlaces(this.#redis, [{ key, seen, id, generation }]);
+    if (!won) return this.#retryOne(id, await this.get(id)); // somebody was quicker
     await this.#redis.hdel(this.#queues.of(queueOfJob(id)).toKey(id), WISH_FIELD);
     const { batch, expectedBytes, deadline } = data.request;
     await this.#batches.join(batch ?? '', [{ id, bytes: expectedBytes }], deadline);

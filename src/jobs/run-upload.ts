@@ -8,7 +8,7 @@ import { endedByItself } from '../vcd/entity.ts';
 import type { Receipt } from './batch/ledger.ts';
 import { hasAnother } from './claim-item.ts';
 import { cleanUp } from './clean-up.ts';
-import { neededContentKey } from './content-key.ts';
+import { neededContentKey, sampleKeyOf } from './content-key.ts';
 import { isCopy } from './copy/copy.ts';
 import { copyItem } from './copy/copy-item.ts';
 import { assertDeployable, powerOn } from './deploy.ts';
@@ -39,8 +39,12 @@ export async function runUpload(begun: Upload): Promise<UploadResult> {
   const image = await openUnlessAborted(begun);
   try {
     await assertAsEnqueued(request, image);
-    const known: OpenUpload = { ...begun, content: image.fingerprint, contentKey: undefined };
-    const upload: OpenUpload = { ...known, contentKey: await neededContentKey(known, image) };
+    const opened = { ...begun, content: image.fingerprint };
+    const upload: OpenUpload = {
+      ...opened,
+      contentKey: await neededContentKey(opened, image),
+      sampleKey: await sampleKeyOf(image),
+    };
     deps.found(image.warnings);
     if (request.deploy) assertDeployable(image, request.deploy);
     const result = await untilDone(upload, () =>

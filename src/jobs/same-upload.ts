@@ -1,18 +1,34 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { compareAndSet } from './compare-and-set.ts';
 import type { JobRequest } from './job-request.ts';
-import { SAME_UPLOAD_KEY } from './names.ts';
+import { jobIdOf, SAME_UPLOAD_KEY } from './names.ts';
 
 /**
- * Whoever stands for an upload: a job's id, and since when. Two commands that enqueue the same at the
- * same moment must not make two jobs, so the place is taken by comparing and setting in one step.
+ * Whoever stands for an upload: a job's id, and how many jobs have stood for it so far. Two commands that
+ * enqueue the same at the same moment must not make two jobs, so the place is taken by comparing and
+ * setting in one step.
  */
 export interface Holder {
   readonly id: string;
-  readonly since: number;
+  readonly generation: number;
   /** As it is stored. */
   readonly text: string;
+}
+
+/**
+ * The id of the job that is to stand for an upload. The same command gives the same id, on every host and
+ * after a Redis that has lost everything: whoever finds a place taken by a job that is not there yet adds
+ * that very job, and the other command, if it is still alive, adds nothing.
+ */
+export function nextHolder(
+  key: string,
+  queue: string,
+  seen: Holder | undefined,
+): Pick<Holder, 'id' | 'generation'> {
+  const generation = (seen?.generation ?? 0) + 1;
+  const unique = createHash('sha256').update(`${key} ${generation}`).digest('hex').slice(0, 16);
+  return { id: jobIdOf(queue, unique), generation };
 }
 
 /** Same source in the same state, to the same place: the same upload. */
@@ -40,33 +56,35 @@ export async function findHolders(
   return found.map((text) => (text === null ? undefined : parseHolder(text)));
 }
 
-/**
- * Takes the place for new jobs where it still is as it was seen.
- *
- * @returns who has each place now
- */
-export async function claimPlaces(
+/** A job that is to have the place of an upload, where it still is as it was seen. */
+export interface PlaceClaim {
+  readonly key: string;
+  readonly seen: Holder | undefined;
+  readonly id: string;
+  readonly generation: number;
+}
+
+/** @returns which of them have got their places by this call */
+export async function claimPlaces<C extends PlaceClaim>(
   redis: Redis,
-  claims: readonly {
-    readonly key: string;
-    readonly seen: Holder | undefined;
-    readonly id: string;
-  }[],
-): Promise<Holder[]> {
-  const now = Date.now();
-  const holders = await Promise.all(
-    claims.map(({ key, seen, id }) =>
+  claims: readonly C[],
+): Promise<C[]> {
+  // Another command that wants the same writes the same id: whose claim it is says this.
+  const claimant = randomBytes(6).toString('hex');
+  const wanted = claims.map(({ id, generation }) => `${id} ${generation} ${claimant}`);
+  const there = await Promise.all(
+    claims.map(({ key, seen }, i) =>
       compareAndSet(redis, SAME_UPLOAD_KEY, {
         field: key,
         seen: seen?.text ?? '',
-        next: `${id} ${now}`,
+        next: wanted[i] ?? '',
       }),
     ),
   );
-  return holders.map(parseHolder);
+  return claims.filter((_claim, i) => there[i] === wanted[i]);
 }
 
 function parseHolder(text: string): Holder {
-  const [id = '', since = '0'] = text.split(' ');
-  return { id, since: Number(since), text };
+  const [id = '', generation = '0'] = text.split(' ');
+  return { id, generation: Number(generation), text };
 }

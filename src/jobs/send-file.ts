@@ -3,7 +3,7 @@ import { readBlocks } from '../source/blocks.ts';
 import type { ByteSource } from '../source/byte-source.ts';
 import { DigestWatch, type DigestWish } from '../source/digest-watch.ts';
 import { orAborted } from '../vcd/api.ts';
-import type { EntityState, WantedFile } from '../vcd/entity.ts';
+import type { WantedFile } from '../vcd/entity.ts';
 import { assertWithinBudget } from './budget.ts';
 import { nextRange, type Range } from './chunks.ts';
 import { readEntity } from './follow.ts';
@@ -12,6 +12,7 @@ import { TRICKLE_BYTES, untilWindowTurn, windowClosed } from './limits/window-tu
 import { madeOf } from './server-manifest.ts';
 import { untilSteady } from './settle.ts';
 import type { Upload } from './upload-deps.ts';
+import { assertPlausible, findWanted } from './wanted-file.ts';
 
 /** A file that is to be sent, and what is known of its transfer. */
 export interface Sending {
@@ -21,8 +22,10 @@ export interface Sending {
   readonly href: string;
   readonly source: ByteSource;
   readonly checks: readonly DigestWish[];
-  /** The package's files are as they were when it was opened. */
+  /** The package's files are as they were when it was opened. @throws FerryError SOURCE_CHANGED */
   readonly assertUnchanged: () => Promise<void>;
+  /** Every byte of the package has a digest that is checked: the time of a file may be another. */
+  readonly isVouched: boolean;
   readonly item: OwnItem;
   /** Somebody may have sent bytes of this file before us: its last byte needs a fresh count. */
   readonly resumed: boolean;
@@ -44,7 +47,7 @@ const KEEP_ALIVE_MS = 4 * 60_000;
 /**
  * Sends what the server does not have yet of one file: asks how much it has, sends from there, and
  * after any failure asks again. Ranges never overlap and never leave a gap; the last byte goes only
- * when every digest is right.
+ * when every digest is right and the file is still the one that was opened.
  *
  * @throws FerryError DIGEST_MISMATCH, SOURCE_CHANGED, TRANSFER_EXPIRED, IMPORT_REJECTED; a transient
  *   one when nothing moved for too long
@@ -119,7 +122,7 @@ class FileTransfer {
     const { deps } = this.upload;
     const { source, href } = this.#sending;
     const { bytesTransferred: offset } = wanted;
-    this.#assertPlausible(wanted);
+    assertPlausible(wanted, source.size);
     deps.meter.kept(href, offset);
     if (offset === source.size && source.size > 0) return undefined;
     // Of an empty file no block ever passes by the watch.
@@ -133,7 +136,7 @@ class FileTransfer {
       const fresh = await this.#readyForLastByte(offset);
       if (fresh) return fresh;
     }
-    await this.#sending.assertUnchanged();
+    await this.#assertUnchanged();
     const ms = await this.#put(wanted, range);
     deps.meter.stored(href, range);
     deps.checkpoint.note({
@@ -173,9 +176,33 @@ class FileTransfer {
   async #decide(): Promise<void> {
     const { checkpoint } = this.upload.deps;
     const { checks, href } = this.#sending;
-    const made = madeOf(checks, (await this.#watch?.verdict()) ?? []);
+    const made = madeOf(checks, await this.#verdict());
     if (made === undefined || checkpoint.current.made[href] === made) return;
     await checkpoint.save({ made: { ...checkpoint.current.made, [href]: made } });
+  }
+
+  async #verdict(): Promise<readonly string[]> {
+    try {
+      return (await this.#watch?.verdict()) ?? [];
+    } catch (error) {
+      // Who has written to the file is to blame then, not who made the package.
+      if (classify(error).code === 'DIGEST_MISMATCH') await this.#sending.assertUnchanged();
+      throw error;
+    }
+  }
+
+  /**
+   * Before a range is read, and again after its last block was: in between it may have been written to.
+   * Where digests of all that is sent are decided upon before the last byte, they say whether it was; but
+   * what was sent again may have another content than what they were made of.
+   */
+  async #assertUnchanged(): Promise<void> {
+    try {
+      await this.#sending.assertUnchanged();
+    } catch (error) {
+      const isTouched = classify(error).facts['isTouched'] === true;
+      if (!isTouched || !this.#sending.isVouched || this.troubled) throw error;
+    }
   }
 
   /** Remembers how far the file has been hashed, where that will spare somebody reading it again. */
@@ -236,7 +263,10 @@ class FileTransfer {
           }
           at += piece.length;
           done += piece.length;
-          if (at === source.size) await this.#decide();
+          if (at === source.size) {
+            await this.#decide();
+            await this.#assertUnchanged();
+          }
           deps.assertOwned();
           yield piece;
           deps.meter.sent(href, piece.length);
@@ -258,42 +288,5 @@ class FileTransfer {
   async #keepAlive(wanted: WantedFile): Promise<WantedFile | undefined> {
     if (performance.now() - this.#askedAt < KEEP_ALIVE_MS) return wanted;
     return this.#ask();
-  }
-
-  #assertPlausible({ name, size, bytesTransferred }: WantedFile): void {
-    const own = this.#sending.source.size;
-    if (size !== undefined && size !== own) {
-      throw new FerryError(
-        'VCD_REJECTED',
-        `the server waits for ${size} bytes of ${name}, which has ${own}`,
-        {
-          facts: { member: name, size, own },
-        },
-      );
-    }
-    if (bytesTransferred <= own) return;
-    throw new FerryError(
-      'OFFSET_MISMATCH',
-      `the server has ${bytesTransferred} bytes of ${name}, which has ${own}`,
-      {
-        facts: { member: name, bytesTransferred, own },
-      },
-    );
-  }
-}
-
-/** The server names a file as the descriptor does, or decodes its percent signs. */
-export function findWanted(entity: EntityState, name: string): WantedFile | undefined {
-  return (
-    entity.files.find((file) => file.name === name) ??
-    entity.files.find((file) => file.name === decodeOnce(name))
-  );
-}
-
-function decodeOnce(name: string): string {
-  try {
-    return decodeURIComponent(name);
-  } catch {
-    return name;
   }
 }

@@ -189,6 +189,8 @@ export interface OpenUpload extends Upload {
   readonly content: string;
   /** Names what the files hold; undefined where no digests are known. */
   readonly contentKey: string | undefined;
+  /** The same, as good as sure, where there are no digests. */
+  readonly sampleKey?: string | undefined;
 }
 
 export interface UploadResult {

@@ -24,7 +24,7 @@ export async function uploadMedia(
         // The same key again would give the old item back. Servers of old do not know it.
         ...(catalog.addItemHref === undefined
           ? {
-              operationKey: `${owner.installation}-${owner.jobId}-${deps.checkpoint.current.generation}`,
+              operationKey: `${owner.installation}-${deps.checkpoint.current.creation}`,
             }
           : {}),
       },
@@ -43,7 +43,8 @@ export async function uploadMedia(
     if (wanted !== 'complete') {
       await deps.line.take(context.signal);
       const sending = { name: wanted.name, href: 'file', source: file, checks: [], item };
-      await sendFile(upload, { ...sending, resumed, assertUnchanged }, wanted);
+      const how = { resumed, assertUnchanged, isVouched: false };
+      await sendFile(upload, { ...sending, ...how }, wanted);
     }
     deps.meter.kept('file', file.size);
     const imported = await untilImported(upload, item);

@@ -1,12 +1,13 @@
 import { FerryError } from '../errors.ts';
 import { bytesOf, type OpenImage } from '../ovf/image.ts';
 import type { OvfPackage } from '../ovf/package.ts';
+import { firstUnchecked } from '../ovf/references.ts';
 import type { EntityState, WantedFile } from '../vcd/entity.ts';
 import { addHrefOf, claimItem } from './claim-item.ts';
 import { finish, untilImported } from './finish.ts';
 import { untilEntity } from './follow.ts';
 import type { OwnItem } from './job-data.ts';
-import { findWanted, sendFile } from './send-file.ts';
+import { sendFile } from './send-file.ts';
 import {
   assertManifestWanted,
   checksWith,
@@ -15,6 +16,7 @@ import {
 } from './server-manifest.ts';
 import { untilSettled } from './settle.ts';
 import type { OpenUpload, Upload, UploadResult } from './upload-deps.ts';
+import { findWanted } from './wanted-file.ts';
 
 /**
  * Uploads an OVF package: finds the item that this job began or creates one, sends the descriptor,
@@ -149,6 +151,10 @@ async function sendFiles(
     for (const { href, size } of image.files) deps.meter.kept(href, size);
     return;
   }
+  const { assertUnchanged } = image;
+  const isVouched =
+    upload.request.verify !== 'off' &&
+    image.files.every((file) => firstUnchecked(file) === undefined);
   const waiting = [...image.files];
   const failed = new AbortController();
   const signal = AbortSignal.any([upload.context.signal, failed.signal]);
@@ -160,7 +166,7 @@ async function sendFiles(
       const { href, source } = file;
       const checks = checksWith(file, upload.request);
       const sending = { name: wanted.name, href, source, checks, item, resumed };
-      await sendFile(own, { ...sending, assertUnchanged: image.assertUnchanged }, wanted);
+      await sendFile(own, { ...sending, assertUnchanged, isVouched }, wanted);
       deps.meter.kept(file.href, file.size);
     }
   };

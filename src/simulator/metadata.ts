@@ -4,9 +4,10 @@ import { badRequest, forbidden } from './errors.ts';
 import type { Item, Note } from './model.ts';
 import { doneTask, entityHref } from './parts.ts';
 import { childElements, childText, parseRequest, type RequestElement } from './validate.ts';
+import { atLeast } from './versions.ts';
 import { element, link, type Markup, mime, VCLOUD } from './xml.ts';
 
-const PATH = '/api/(?:vAppTemplate|media|catalogItem)/([^/]+)/metadata';
+const PATH = '/api/(?:vAppTemplate|vApp|media|catalogItem)/([^/]+)/metadata';
 const KEY = `${PATH}(?:/(SYSTEM|GENERAL))?/([^/]+)`;
 
 /** Notes on templates, media and, apart from those, on catalog items: with typed values. */
@@ -75,7 +76,7 @@ function addMetadata(call: Call): Reply {
   const root = parseRequest(call.body, 'Metadata');
   for (const entry of childElements(root, 'MetadataEntry')) {
     const key = childText(entry, 'Key') ?? '';
-    notes.set(checked(key), noteOf(entry, childText(entry, 'Domain')));
+    notes.set(checked(key), noteOf(call, entry, childText(entry, 'Domain')));
   }
   return doneTask(call, item, 'metadataUpdate', 'Updating metadata for');
 }
@@ -107,7 +108,7 @@ function putValue(call: Call): Reply {
   assertMayEdit(call, item);
   const root = parseRequest(call.body, 'MetadataValue');
   const domain = call.params[1] ?? childText(root, 'Domain');
-  notes.set(checked(keyOf(call)), noteOf(root, domain));
+  notes.set(checked(keyOf(call)), noteOf(call, root, domain));
   return doneTask(call, item, 'metadataUpdate', 'Updating metadata for');
 }
 
@@ -118,10 +119,12 @@ function deleteValue(call: Call): Reply {
   return doneTask(call, item, 'metadataDelete', 'Deleting metadata for');
 }
 
-function noteOf(parent: RequestElement, domain: string | undefined): Note {
+/** @throws ApiError 400 for a value without a type, which only versions before 5.1 know */
+function noteOf({ version }: Call, parent: RequestElement, domain: string | undefined): Note {
   const [typed] = childElements(parent, 'TypedValue');
+  if (!typed && atLeast(version, '5.1')) throw badRequest('Bad request\n - A value has a type');
   // Its prefix is the client's own.
   const type = typed?.attr('type')?.value().replace(/^.*:/, '') ?? 'MetadataStringValue';
-  const text = typed ? (childText(typed, 'Value') ?? '') : '';
+  const text = childText(typed ?? parent, 'Value') ?? '';
   return { type, text, domain: domain === 'SYSTEM' ? 'SYSTEM' : 'GENERAL' };
 }

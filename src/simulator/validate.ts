@@ -153,7 +153,10 @@ ${['String', 'Number', 'Boolean', 'DateTime'].map(metadataType).join('\n')}
             <xs:sequence>
               <xs:element name="Domain" type="Domain" minOccurs="0"/>
               <xs:element name="Key" type="xs:string"/>
-              <xs:element name="TypedValue" type="MetadataTypedValue"/>
+              <xs:choice>
+                <xs:element name="Value" type="xs:string"/>
+                <xs:element name="TypedValue" type="MetadataTypedValue"/>
+              </xs:choice>
             </xs:sequence>
             <xs:anyAttribute processContents="skip"/>
           </xs:complexType>
@@ -166,7 +169,10 @@ ${['String', 'Number', 'Boolean', 'DateTime'].map(metadataType).join('\n')}
     <xs:complexType>
       <xs:sequence>
         <xs:element name="Domain" type="Domain" minOccurs="0"/>
-        <xs:element name="TypedValue" type="MetadataTypedValue"/>
+        <xs:choice>
+          <xs:element name="Value" type="xs:string"/>
+          <xs:element name="TypedValue" type="MetadataTypedValue"/>
+        </xs:choice>
       </xs:sequence>
       <xs:anyAttribute processContents="skip"/>
     </xs:complexType>

@@ -41,7 +41,6 @@ export class HttpFile extends RangedFile implements SourceFile {
     const identity = {
       size,
       mtimeMs: Number.isNaN(modified) ? 0 : modified,
-      ...{ ctimeMs: 0, inode: 0 },
       etag: condition['if-match'] ?? '',
     };
     const head = answer.status === 206 ? answer.body : Buffer.alloc(0);

@@ -3,12 +3,13 @@ import { dirname } from 'node:path';
 import { FerryError } from '../errors.ts';
 import type { ByteSource } from './byte-source.ts';
 
-/** What tells one state of a file from another. Times in milliseconds. */
+/**
+ * What tells one state of a file from another. Times in milliseconds. What else moves when nobody writes
+ * to it is left out: a chmod, a link for a backup, another mount of its file system.
+ */
 export interface FileIdentity {
   readonly size: number;
   readonly mtimeMs: number;
-  readonly ctimeMs: number;
-  readonly inode: number;
   /** Of a file on a web server. */
   readonly etag?: string;
 }
@@ -62,16 +63,14 @@ export class LocalFile implements ByteSource {
   /**
    * Compares the file behind the path with the one that was opened.
    *
-   * @throws FerryError SOURCE_CHANGED if it was written to or replaced since
+   * @throws FerryError SOURCE_CHANGED if it was written to or replaced since; the fact `isTouched` says
+   *   that its size is still the same
    */
   async assertUnchanged(): Promise<void> {
-    const now = await identityOfFile(this.name);
-    const changed = (Object.keys(now) as (keyof FileIdentity)[]).find(
-      (key) => now[key] !== this.identity[key],
-    );
-    if (changed === undefined) return;
+    const { size, mtimeMs } = await identityOfFile(this.name);
+    if (size === this.identity.size && mtimeMs === this.identity.mtimeMs) return;
     throw new FerryError('SOURCE_CHANGED', `${this.name} was changed while it was being sent`, {
-      facts: { changed },
+      facts: { isTouched: size === this.identity.size },
     });
   }
 
@@ -89,19 +88,9 @@ export async function identityOfFile(path: string): Promise<FileIdentity> {
   }
 }
 
-function identityOf(stats: {
-  size: number;
-  mtimeMs: number;
-  ctimeMs: number;
-  ino: number;
-}): FileIdentity {
+function identityOf({ size, mtimeMs }: { size: number; mtimeMs: number }): FileIdentity {
   // Whole milliseconds: the fraction does not survive JSON and some file systems.
-  return {
-    size: stats.size,
-    mtimeMs: Math.floor(stats.mtimeMs),
-    ctimeMs: Math.floor(stats.ctimeMs),
-    inode: stats.ino,
-  };
+  return { size, mtimeMs: Math.floor(mtimeMs) };
 }
 
 /** Errors of the file system in the words of ours. */

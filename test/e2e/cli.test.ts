@@ -8,7 +8,14 @@ import { KEEPER_LOCK, KEEPER_NAME, keeperStartPath } from '../../src/redis/embed
 import { type Simulator, startSimulator } from '../../src/simulator/server.ts';
 import type { SimulatorOptions } from '../../src/simulator/world.ts';
 import { configure, json, run, start, until, type WorkplaceOptions } from '../helpers/cli.ts';
-import { digest, type Member, manifestOf, packageOf, writeOva } from '../helpers/packages.ts';
+import {
+  digest,
+  isoOf,
+  type Member,
+  manifestOf,
+  packageOf,
+  writeOva,
+} from '../helpers/packages.ts';
 import { isThere } from '../helpers/processes.ts';
 import { withRedis } from '../helpers/redis.ts';
 import { withFolder } from '../helpers/temp.ts';
@@ -684,4 +691,132 @@ test('--version and --help need no configuration, and no time', async () => {
   const help = await run(['upload', '--help'], '/');
   expect(help.code).toBe(0);
   expect(help.stdout).toContain('--if-exists');
+});
+
+describe('what was uploaded once', () => {
+  const items = ({ simulator }: Place): string[] => simulator.items().map(({ name }) => name);
+  const images = ['box.ova', 'disc.iso'];
+  const uploading = ['upload', ...images, '--to', 'lab'];
+
+  async function withUploaded(use: (place: Place) => Promise<void>): Promise<void> {
+    await withPlace(async (place) => {
+      await writeOva(place.path('box.ova'), packageOf([10_000]));
+      await writeFile(place.path('disc.iso'), isoOf());
+      expect(await json(uploading, place.folder)).toMatchObject([
+        { state: 'completed', existing: false, warnings: [] },
+        { state: 'completed', existing: false, warnings: [] },
+      ]);
+      await use(place);
+    });
+  }
+
+  test('is done while it is there, and uploaded again when somebody has removed it', () =>
+    withUploaded(async (place) => {
+      const { folder, simulator } = place;
+      expect(await json(uploading, folder)).toMatchObject([{ existing: true }, { existing: true }]);
+      const [box] = [...simulator.world.items()].filter(({ name }) => name === 'box');
+      if (box) simulator.world.remove(box);
+      const plans = await json<{ existing: object | null }[]>([...uploading, '--dry-run'], folder);
+      expect(plans).toMatchObject([{ existing: null }, { existing: { state: 'completed' } }]);
+      expect(await json(uploading, folder)).toMatchObject([
+        { state: 'completed', existing: false },
+        { state: 'completed', existing: true },
+      ]);
+      expect(items(place)).toEqual(expect.arrayContaining(['box', 'disc']));
+    }));
+
+  test('and is removed with rm is said to be removed, and is uploaded again', () =>
+    withUploaded(async (place) => {
+      const { folder } = place;
+      await run(['rm', 'lab/appliances/*', '--yes'], folder);
+      expect(items(place)).toEqual([]);
+      expect((await run(['status'], folder)).stdout).toMatch(/completed, 10 kB; removed on \d/);
+      const jobs = await json(uploading, folder);
+      expect(jobs).toMatchObject([{ existing: false }, { existing: false }]);
+      expect(items(place)).toHaveLength(2);
+    }));
+
+  test('is looked for by the worker where the producer has no secret', () =>
+    withUploaded(async (place) => {
+      const { folder, simulator, path } = place;
+      const config = await readFile(path('ovaferry.yaml'), 'utf8');
+      const sent = simulator.world.totals.arrived;
+      await writeFile(
+        path('ovaferry.yaml'),
+        config.replace(/password: .*/, `password: '\${NONE}'`),
+      );
+      expect(await json(['enqueue', ...images, '--to', 'lab'], folder)).toMatchObject([
+        { state: 'waiting', existing: false },
+        { state: 'waiting', existing: false },
+      ]);
+      await writeFile(path('ovaferry.yaml'), config);
+      const recognised = [expect.stringMatching(/^recognised: /)];
+      expect(await json(uploading, folder)).toMatchObject([
+        { state: 'completed', warnings: recognised },
+        { state: 'completed', warnings: recognised },
+      ]);
+      expect(simulator.world.totals.arrived).toBe(sent);
+    }));
+
+  test('is recognised by the same command though Redis has lost everything', () =>
+    withUploaded(async (place) => {
+      const { folder, socket, simulator } = place;
+      const sent = simulator.world.totals.arrived;
+      const redis = new Redis(socket);
+      const installation = await redis.get('{ovaferry}:installation');
+      await redis.flushall();
+      const recognised = [expect.stringMatching(/^recognised: /)];
+      const { code, stdout } = await run(uploading, folder);
+      expect({ code, stdout }).toEqual({ code: 0, stdout: expect.stringMatching(/recognised: /) });
+      expect(await json(['status'], folder)).toMatchObject([
+        { state: 'completed', warnings: recognised },
+        { state: 'completed', warnings: recognised },
+      ]);
+      expect(await redis.get('{ovaferry}:installation')).toBe(installation);
+      redis.disconnect();
+      expect(simulator.world.totals.arrived).toBe(sent);
+    }));
+});
+
+describe('the same upload', () => {
+  test('has one job, whichever of two commands gives it a pool', () =>
+    withPlace(async ({ folder, path }) => {
+      await writeOva(path('box.ova'), packageOf([10]));
+      const enqueue = ['enqueue', 'box.ova', '--to', 'lab'];
+      const both = await Promise.all([
+        ...[1, 2, 3].map(() => json(enqueue, folder)),
+        ...[1, 2, 3].map(() => json([...enqueue, '--pool', 'dc1'], folder)),
+      ]);
+      expect(new Set(both.flat().map(({ id }) => id)).size).toBe(1);
+      expect(both.flat().filter(({ existing }) => !existing)).toHaveLength(1);
+      expect(await json(['status'], folder)).toHaveLength(1);
+    }));
+
+  test('is added at once where a command died between taking its place and adding it', () =>
+    withPlace(async ({ folder, path, socket }) => {
+      await writeOva(path('box.ova'), packageOf([10]));
+      const enqueue = ['enqueue', 'box.ova', '--to', 'lab'];
+      const [job] = await json(enqueue, folder);
+      const id = job?.id ?? '';
+      const redis = new Redis(socket);
+      await redis.del(`{ovaferry}:upload-lab:${id}`);
+      await redis.zrem('{ovaferry}:upload-lab:prioritized', id);
+      redis.disconnect();
+      expect(await json(enqueue, folder)).toMatchObject([
+        { id, existing: false, state: 'waiting' },
+      ]);
+      expect(await json(enqueue, folder)).toMatchObject([{ id, existing: true, state: 'waiting' }]);
+    }));
+
+  test('has another job after a failure, and each one when it is wanted again', () =>
+    withPlace(async ({ folder, path }) => {
+      await writeFile(path('box.ova'), 'no archive');
+      const ids = new Set<string>();
+      for (const _ of [1, 2, 3]) {
+        const [job] = await json(['upload', 'box.ova', '--to', 'lab'], folder);
+        expect(job).toMatchObject({ state: 'failed', existing: false });
+        ids.add(job?.id ?? '');
+      }
+      expect(ids.size).toBe(3);
+    }));
 });

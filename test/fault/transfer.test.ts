@@ -1,11 +1,30 @@
+import { execFileSync } from 'node:child_process';
+import {
+  chmodSync,
+  closeSync,
+  linkSync,
+  openSync,
+  renameSync,
+  utimesSync,
+  writeSync,
+} from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { FerryError } from '../../src/errors.ts';
+import { partName } from '../../src/ovf/digest-lines.ts';
 import type { FaultRule } from '../../src/simulator/faults.ts';
 import type { SimulatorOptions } from '../../src/simulator/world.ts';
 import { until } from '../helpers/cli.ts';
-import { digest, type Member, packageOf, writeFolder, writeOva } from '../helpers/packages.ts';
+import {
+  descriptorOf,
+  digest,
+  type Member,
+  manifestOf,
+  packageOf,
+  writeFolder,
+  writeOva,
+} from '../helpers/packages.ts';
 import { atOnce } from '../helpers/side-by-side.ts';
 import { withFolder } from '../helpers/temp.ts';
 import { type UploadOptions, type UploadWorld, withUploads } from '../helpers/upload.ts';
@@ -293,6 +312,130 @@ describe('a file that is not what its digest says never completes', () => {
     ));
 });
 
+describe('a file that somebody writes to while its only range is on the way', () => {
+  /** More than is read ahead. */
+  const BIG = 2_000_000;
+  const [, , disk] = packageOf([BIG]) as [Member, Member, Member];
+  const parts = [0, 1].map((i) => ({
+    name: partName(disk.name, i),
+    bytes: disk.bytes.subarray(i * (BIG / 2), (i + 1) * (BIG / 2)),
+  }));
+  const describing = (extra = ''): Member => ({
+    name: 'box.ovf',
+    bytes: descriptorOf([{ href: disk.name, extra }]),
+  });
+  const whole = [describing(), disk];
+  const vouched = [describing(), { name: 'box.mf', bytes: manifestOf([disk]) }, disk];
+  const ofMedia = { kind: 'media', written: 'box.iso', files: [{ ...disk, name: 'box.iso' }] };
+  type Case = {
+    written: string;
+    at?: number;
+    files: Member[];
+    asked?: UploadOptions;
+    isArchive?: boolean;
+  };
+  const cases: [name: string, one: Case][] = [
+    ['a media image', ofMedia],
+    ['a disk of an OVA', { written: 'box.ova', files: whole, isArchive: true }],
+    ['a disk of a folder', { written: disk.name, files: whole }],
+    [
+      'a part of a disk',
+      {
+        written: parts[0]?.name ?? '',
+        files: [describing(` ovf:chunkSize="${BIG / 2}"`), ...parts],
+      },
+    ],
+    ['with --verify off', { written: disk.name, files: vouched, asked: { verify: 'off' } }],
+    ['after it was hashed', { ...ofMedia, asked: { ifExists: 'skip' } }],
+    // What was read before is what the digest says.
+    ['with a digest', { written: disk.name, files: vouched, at: BIG - 100 }],
+  ];
+
+  /** Does something to the file between two blocks of it. */
+  async function whileSending(
+    { written, files, asked, isArchive = false }: Case,
+    disturb: (path: string) => void,
+    check: (world: UploadWorld, uploading: Promise<unknown>) => Promise<void>,
+  ): Promise<void> {
+    await withFolder((folder) =>
+      withUploads({}, async (world) => {
+        const source = isArchive
+          ? await writeOva(join(folder, 'box.ova'), files)
+          : await writeFolder(folder, files);
+        let calls = 0;
+        const assertOwned = (): void => {
+          if (world.meter.current.snapshot().stage !== 'transferring') return;
+          calls += 1;
+          if (calls === 2) disturb(join(folder, written));
+        };
+        await check(world, world.upload(source, { ...asked, assertOwned }));
+        expect(calls).toBeGreaterThanOrEqual(2);
+      }),
+    );
+  }
+
+  test.each(cases)('is never mixed: %s', (_name, one) =>
+    whileSending(
+      one,
+      (path) => {
+        const file = openSync(path, 'r+');
+        writeSync(file, 'written by another', one.at ?? 10);
+        closeSync(file);
+      },
+      async (world, uploading) => {
+        await expect(uploading).rejects.toMatchObject({ code: 'SOURCE_CHANGED' });
+        expect(world.simulator.items().filter(({ status }) => status > 0)).toEqual([]);
+        await world.cleanUp();
+        expect(world.simulator.items()).toEqual([]);
+      },
+    ),
+  );
+
+  const touches: [name: string, touch: (path: string) => void][] = [
+    ['another mode', (path) => chmodSync(path, 0o640)],
+    ['a link for a backup', (path) => linkSync(path, `${path}.backup`)],
+    [
+      'another file of the same bytes and time',
+      (path) => {
+        execFileSync('cp', ['-p', path, `${path}.copy`]);
+        renameSync(`${path}.copy`, path);
+      },
+    ],
+  ];
+  test.each(touches)('goes on if all that has changed is %s', (_name, touch) =>
+    whileSending(ofMedia, touch, async (world, uploading) => {
+      await uploading;
+      expect(world.simulator.items()).toMatchObject([{ status: 1 }]);
+    }),
+  );
+
+  const touch = (path: string): void => utimesSync(path, 1, 1);
+
+  test('goes on with another time where digests of everything say that it is the same', () =>
+    whileSending({ written: disk.name, files: vouched }, touch, async (world, uploading) => {
+      await uploading;
+      expect(world.simulator.items()[0]?.files[1]?.sha256).toBe(digest(disk.bytes));
+    }));
+
+  test('ends with another time where nothing says that it is the same', () =>
+    whileSending({ written: disk.name, files: whole }, touch, async (_world, uploading) => {
+      await expect(uploading).rejects.toMatchObject({ code: 'SOURCE_CHANGED' });
+    }));
+
+  test('ends with another time where bytes have gone twice, which no digest speaks of', () =>
+    withFolder((folder) =>
+      withUploads({}, async (world) => {
+        const source = await writeFolder(folder, vouched);
+        world.simulator.world.faults.add({ on: onDisk, do: { resetAfterBytes: 100_000 } });
+        const uploading = world.upload(source);
+        uploading.catch(() => undefined);
+        while (world.retried.length === 0) await new Promise(setImmediate);
+        touch(join(folder, disk.name));
+        await expect(uploading).rejects.toMatchObject({ code: 'SOURCE_CHANGED' });
+      }),
+    ));
+});
+
 describe('a process that dies', () => {
   /** Dies just before the n-th write to the target, as a lost lease or a SIGKILL would have it. */
   function dyingAt(n: number): UploadOptions & { readonly seen: () => number } {
@@ -340,7 +483,7 @@ describe('a process that dies', () => {
     await withFault([], async (world, source) => {
       await world.upload(source);
       world.remembered.current = { ...world.remembered.current, creating: true, item: null };
-      const other = world.upload(source, { jobId: 'lab-2' });
+      const other = world.upload(source, { jobId: 'lab-2', installation: 'def456' });
       await expect(other).rejects.toMatchObject({ code: 'NAME_TAKEN' });
       expect(world.simulator.items()).toHaveLength(1);
     });

@@ -70,6 +70,13 @@ export function packageOf(sizes: readonly number[], name = 'box'): Member[] {
   return [descriptor, { name: `${name}.mf`, bytes: manifestOf(covered) }, ...disks];
 }
 
+/** An ISO image as far as anybody looks: a volume descriptor, and nothing in it. */
+export function isoOf(size = 50_000): Buffer {
+  const bytes = randomBytes(size);
+  bytes.write('\u0001CD001', 16 * 2048, 'latin1');
+  return bytes;
+}
+
 /** Writes members into one tar. */
 export async function writeOva(path: string, members: readonly Member[]): Promise<string> {
   const pack = tar.pack();

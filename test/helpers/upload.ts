@@ -59,6 +59,8 @@ interface WorkParts {
 interface WorkOptions {
   /** By default one of a pool. */
   readonly jobId?: string;
+  /** Whoever works on another Redis. */
+  readonly installation?: string;
   /** In place of opening an image for every run. */
   readonly openImage?: UploadDeps['openImage'];
   /** What a copy is made of. */
@@ -214,6 +216,7 @@ async function newUpload(
       verify: options.verify ?? 'full',
       batch: null,
       keepFailed: options.keepFailed ?? false,
+      again: options.again ?? false,
       pool: null,
       leaseSeconds: options.leaseSeconds ?? null,
       metadata: options.metadata ?? [],
@@ -239,6 +242,7 @@ function newDownload(
       format: options.format ?? 'files',
       ifExists: options.ifExists ?? 'fail',
       keepFailed: options.keepFailed ?? false,
+      again: options.again ?? false,
       ...{ batch: null, pool: null, expectedBytes: 0, deadline: null },
     },
     ...workOf(options, parts),
@@ -262,7 +266,7 @@ function workOf(
     note,
   };
   return {
-    owner: { installation: 'abc123', jobId: options.jobId ?? POOLED_JOB },
+    owner: { installation: options.installation ?? 'abc123', jobId: options.jobId ?? POOLED_JOB },
     shutdown: new AbortController().signal,
     context: {
       signal: options.signal ?? new AbortController().signal,
@@ -335,7 +339,7 @@ function viewOf(vcd: VcdClient, options: WorkOptions): UploadDeps['vcd'] {
 
 /** What a server fetches by itself is nothing that can be looked at here. */
 function pulled(url: string): LocatedImage {
-  const identity: LocatedImage['identity'] = { size: 0, mtimeMs: 0, ctimeMs: 0, inode: 0 };
+  const identity: LocatedImage['identity'] = { size: 0, mtimeMs: 0 };
   return { kind: 'ovf', path: url, defaultName: 'pulled', identity, expectedBytes: 0 };
 }
 

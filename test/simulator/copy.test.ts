@@ -222,9 +222,12 @@ describe('a copy within one vCD', () => {
           });
           expect(copy?.files[1]?.sha256).toBe(source?.files[1]?.sha256);
           expect(simulator.world.totals).toMatchObject({ arrived, served: 0 });
-          await expect(inside()).rejects.toMatchObject({ code: 'NAME_TAKEN' });
-          expect((await inside({ ifExists: 'skip' })).warnings.join()).toContain('skipped');
-          await inside({ ifExists: 'replace' });
+          expect((await inside()).warnings.join()).toContain('recognised');
+          const other = inside({ installation: 'def456' });
+          await expect(other).rejects.toMatchObject({ code: 'NAME_TAKEN' });
+          const skipping = inside({ ifExists: 'skip', installation: 'def456' });
+          expect((await skipping).warnings.join()).toContain('skipped');
+          await inside({ ifExists: 'replace', again: true });
           expect(simulator.items()).toHaveLength(2);
         }),
       ),

@@ -181,7 +181,8 @@ describe('deploying a package', () => {
       });
       await deploy();
       remembered.current = NO_CHECKPOINT;
-      await expect(deploy({}, { jobId: 'lab-2' })).rejects.toMatchObject({ code: 'NAME_TAKEN' });
+      const other = deploy({}, { jobId: 'lab-2', installation: 'def456' });
+      await expect(other).rejects.toMatchObject({ code: 'NAME_TAKEN' });
     }));
 
   test('that is given up leaves nothing', () =>

@@ -91,7 +91,7 @@ describe('an upload through a vDC', () => {
         const source = await writeOva(join(folder, 'box.ova'), packageOf([5_000]));
         await upload(source);
         remembered.current = NO_CHECKPOINT;
-        const again = upload(source, { ifExists, jobId: 'lab-2' });
+        const again = upload(source, { ifExists, jobId: 'lab-2', installation: 'def456' });
         if (ifExists === 'fail') await expect(again).rejects.toMatchObject({ code: 'NAME_TAKEN' });
         else await again;
         expect(simulator.items()).toEqual([

@@ -87,6 +87,13 @@ export class Ledger {
     );
   }
 
+  /** Changes what is known of one that has arrived. */
+  async amend(id: string, patch: Pick<Receipt, 'removedAt'>): Promise<void> {
+    const receipt = await this.find(id);
+    if (!receipt) return;
+    await this.#redis.hset(LEDGER_KEY, id, JSON.stringify({ ...receipt, ...patch }));
+  }
+
   async find(id: string): Promise<Receipt | undefined> {
     return (await this.findMany([id]))[0];
   }

@@ -3,14 +3,14 @@ import { classify, FerryError, isTargetFault } from '../../errors.ts';
 import type { OpenImage } from '../../ovf/image.ts';
 import { isSameHref, pathOf } from '../../vcd/address.ts';
 import { MAX_RESTARTS } from '../budget.ts';
-import { findSame } from '../claim-item.ts';
 import { cleanUp } from '../clean-up.ts';
 import { ItemLink } from '../download/item-link.ts';
 import { leaveOrWarn } from '../download/leave-item.ts';
 import { type LinkDeps, linkDeps } from '../download/link-deps.ts';
 import { openRemoteImage } from '../download/remote-image.ts';
 import { finish } from '../finish.ts';
-import { CONTENT_KEY } from '../mark.ts';
+import { findSame } from '../judge-item.ts';
+import { CONTENT_KEY, withoutMark } from '../mark.ts';
 import { startAnew } from '../start-anew.ts';
 import { uploadByPull } from '../upload-by-pull.ts';
 import type { OpenUpload, UploadDeps, UploadResult } from '../upload-deps.ts';
@@ -99,7 +99,12 @@ async function copyByRanges(
   const image: OpenImage = await asSource(openRemoteImage(link), target);
   try {
     deps.found(image.warnings);
-    const upload: OpenUpload = { ...copy, content: image.fingerprint, contentKey };
+    const upload: OpenUpload = {
+      ...copy,
+      content: image.fingerprint,
+      contentKey,
+      sampleKey: undefined,
+    };
     return await (image.kind === 'ovf' ? uploadPackage(upload, image) : uploadMedia(upload, image));
   } finally {
     await image.close();
@@ -232,7 +237,9 @@ async function contentKeyOf(
 function withDescription(copy: Copy, link: ItemLink): Copy {
   const { request } = copy;
   if (request.description !== '') return copy;
-  return { ...copy, request: { ...request, description: link.entity.description } };
+  // Whose that one is is not for the copy to say.
+  const description = withoutMark(link.entity.description);
+  return { ...copy, request: { ...request, description } };
 }
 
 /** What reading the source takes: faults of its target are not those of ours. */

@@ -9,7 +9,7 @@ import type { RangedFile } from '../../source/ranged-file.ts';
 import type { ItemLink } from './item-link.ts';
 
 /** Nobody tells when it was changed: what was seen of its files does, when they are read on. */
-const NO_IDENTITY = { mtimeMs: 0, ctimeMs: 0, inode: 0 };
+const NO_IDENTITY = { mtimeMs: 0 };
 
 /**
  * An item that is enabled for download, as an image: its files are read from the server, by ranges.

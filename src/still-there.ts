@@ -1,0 +1,66 @@
+import type { Config } from './config/load.ts';
+import { vdcView } from './jobs/deploy.ts';
+import type { UploadRequest } from './jobs/job-request.ts';
+import type { JobDetails } from './jobs/job-view.ts';
+import { createClient } from './targets.ts';
+import { isSameHref } from './vcd/address.ts';
+
+/** So long a producer waits for a target to answer; the worker has more time. */
+const PATIENCE_MS = 10_000;
+
+/** An upload that is asked for again, and the job that has done it. */
+export interface DoneUpload {
+  readonly request: UploadRequest;
+  readonly job: JobDetails;
+}
+
+/**
+ * Looks whether what was uploaded is still in its catalog: one look at each catalog, whatever number of
+ * uploads asks for it.
+ *
+ * @returns ids of the jobs whose items are not there, or may not be: where the target can't be asked from
+ *   here, the worker looks before it sends anything
+ */
+export async function findGone(
+  config: Config,
+  done: readonly DoneUpload[],
+  signal: AbortSignal = AbortSignal.timeout(PATIENCE_MS),
+): Promise<ReadonlySet<string>> {
+  const catalogs = new Map<string, DoneUpload[]>();
+  for (const one of done) {
+    const { target, catalog, deploy } = one.request;
+    const key = JSON.stringify([target, catalog, deploy !== null]);
+    const known = catalogs.get(key);
+    if (known) known.push(one);
+    else catalogs.set(key, [one]);
+  }
+  const gone = new Set<string>();
+  for (const uploads of catalogs.values()) {
+    const hrefs = await hrefsIn(config, uploads[0]?.request as UploadRequest, signal);
+    for (const { job } of uploads) {
+      const own = job.result?.catalogItem ?? '';
+      if (!hrefs?.some((href) => isSameHref(href, own))) gone.add(job.id);
+    }
+  }
+  return gone;
+}
+
+/** Undefined where that can't be told from here: without the secret, or while nobody answers. */
+async function hrefsIn(
+  config: Config,
+  { target, catalog, deploy }: UploadRequest,
+  signal: AbortSignal,
+): Promise<string[] | undefined> {
+  try {
+    const vcd = await createClient(() => config, target);
+    try {
+      const view = deploy ? vdcView(vcd, deploy) : vcd;
+      const { items } = await view.getCatalog(catalog, { signal, requestId: 'ovaferry-enqueue' });
+      return items.map(({ href }) => href);
+    } finally {
+      vcd.close();
+    }
+  } catch {
+    return undefined;
+  }
+}
