@@ -5,7 +5,8 @@ import type { Config, TargetConfig } from './config/load.ts';
 import { classify, FerryError } from './errors.ts';
 import { freeOf, seenProfiles } from './jobs/choose-storage.ts';
 import { type Leftover, removeLeftover } from './jobs/janitor.ts';
-import { assertSuitable, inspectRedis } from './redis/checks.ts';
+import { PROBE_KEY } from './jobs/names.ts';
+import { assertSuitable, assertTakesWrites, inspectRedis } from './redis/checks.ts';
 import { connectPromptly, untilReady } from './redis/connect.ts';
 import { redisOf } from './redis-of.ts';
 import { createClient } from './targets.ts';
@@ -42,6 +43,8 @@ export async function* checkRedis(config: Config): AsyncGenerator<Check> {
       await untilReady(redis, address);
       const facts = await inspectRedis(redis);
       yield report.ok('server', `${facts.server} ${facts.version} answers`);
+      await assertTakesWrites(redis, PROBE_KEY);
+      yield report.ok('writes', 'takes writes');
       const warnings = assertSuitable(facts);
       for (const warning of warnings) yield report.warning('persistence', warning);
       if (warnings.length === 0) yield report.ok('persistence', 'keeps its data, and evicts none');

@@ -181,6 +181,10 @@ const CODES = {
     kind: 'transient',
     hint: 'Check the line to the target; it is tried again by itself.',
   },
+  WORKER_OVERLOADED: {
+    kind: 'transient',
+    hint: "Raise the limits of the worker's machine (`ulimit -n`, `ulimit -u`, memory), or its `concurrency` is too high; the job is kept and tried again.",
+  },
   SERVER_UNAVAILABLE: { kind: 'transient', hint: 'vCD is out of order; it is tried again.' },
   TRANSFER_STALLED: { kind: 'transient', hint: 'No byte moved for a while; it is tried again.' },
   ITEM_BUSY: { kind: 'transient', hint: 'vCD is working on the item; it is tried again.' },
@@ -256,9 +260,28 @@ export function isTargetFault(code: string): boolean {
   return meaning?.ofTarget === true;
 }
 
-/** Makes a FerryError of anything thrown; what is not one already is a fault of ours. */
+/** What a system says that has no descriptors, processes, threads or memory left. */
+const EXHAUSTED =
+  /\b(EMFILE|ENFILE|EAGAIN|ENOMEM|ENOBUFS|ERR_WORKER_INIT_FAILED|ERR_WORKER_OUT_OF_MEMORY)\b/;
+
+/** Whether something failed since this machine has reached one of its limits. */
+export function isExhausted(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  const { code = '' } = error as NodeJS.ErrnoException;
+  return EXHAUSTED.test(code) || EXHAUSTED.test(error.message);
+}
+
+/**
+ * Makes a FerryError of anything thrown: what is not one already is the machine's, or a fault of ours.
+ * What nobody foresaw destroys nothing: what is on the server stays there.
+ */
 export function classify(error: unknown): FerryError {
   if (error instanceof FerryError) return error;
   const message = error instanceof Error ? error.message : String(error);
+  if (isExhausted(error)) {
+    return new FerryError('WORKER_OVERLOADED', `this machine has too little left: ${message}`, {
+      cause: error,
+    });
+  }
   return new FerryError('INTERNAL', message, { cause: error });
 }

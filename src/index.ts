@@ -91,7 +91,8 @@ export async function openFerry(config: Config): Promise<Ferry> {
     if (done.length === 0) return uploads;
     // Loaded by those commands alone that speak to a target: the others are to start at once.
     const { findGone } = await import('./still-there.ts');
-    const gone = await findGone(config, done);
+    const { createClient } = await import('./targets.ts');
+    const gone = await findGone((target) => createClient(() => config, target), done);
     return uploads.map((upload, i) =>
       gone.has(standing[i]?.id ?? '') ? { ...upload, again: true } : upload,
     );

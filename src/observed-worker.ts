@@ -1,8 +1,9 @@
 import type { Redis } from 'ioredis';
 import type { Config } from './config/load.ts';
-import { FerryError } from './errors.ts';
+import { classify, FerryError } from './errors.ts';
 import type { Rates } from './jobs/batch/rates.ts';
 import type { Brakes } from './jobs/brakes.ts';
+import { PROBE_KEY } from './jobs/names.ts';
 import type { QueueSet } from './jobs/queue-set.ts';
 import type { Runner } from './jobs/runner.ts';
 import { targetStates } from './jobs/target-states.ts';
@@ -10,6 +11,7 @@ import type { Log } from './jobs/upload-deps.ts';
 import type { ListenAddress } from './observe/endpoints.ts';
 import type { Metrics } from './observe/metrics.ts';
 import type { Traces } from './observe/traces.ts';
+import { assertTakesWrites } from './redis/checks.ts';
 import { VERSION } from './version.ts';
 
 export interface Observed {
@@ -40,13 +42,13 @@ export async function serveMetrics(
   const { serveEndpoints } = await import('./observe/endpoints.ts');
   const watched = {
     unhealthy: (): string | undefined =>
-      runner().idleMs > STUCK_MS ? 'it looks for no jobs any more' : undefined,
+      runner().idleMs > STUCK_MS ? 'Redis has answered no look for jobs for a minute' : undefined,
     async unready(): Promise<string | undefined> {
       try {
-        await redis.ping();
+        await assertTakesWrites(redis, PROBE_KEY);
         return undefined;
-      } catch {
-        return 'Redis is out of reach';
+      } catch (error) {
+        return classify(error).message;
       }
     },
     metrics: async () => ({ contentType: metrics.contentType, text: await metrics.text() }),

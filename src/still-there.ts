@@ -1,9 +1,8 @@
-import type { Config } from './config/load.ts';
 import { vdcView } from './jobs/deploy.ts';
 import type { UploadRequest } from './jobs/job-request.ts';
 import type { JobDetails } from './jobs/job-view.ts';
-import { createClient } from './targets.ts';
 import { isSameHref } from './vcd/address.ts';
+import type { VcdClient } from './vcd/client.ts';
 
 /** So long a producer waits for a target to answer; the worker has more time. */
 const PATIENCE_MS = 10_000;
@@ -18,11 +17,12 @@ export interface DoneUpload {
  * Looks whether what was uploaded is still in its catalog: one look at each catalog, whatever number of
  * uploads asks for it.
  *
+ * @param open lends a client of a target
  * @returns ids of the jobs whose items are not there, or may not be: where the target can't be asked from
  *   here, the worker looks before it sends anything
  */
 export async function findGone(
-  config: Config,
+  open: (target: string) => Promise<VcdClient>,
   done: readonly DoneUpload[],
   signal: AbortSignal = AbortSignal.timeout(PATIENCE_MS),
 ): Promise<ReadonlySet<string>> {
@@ -36,7 +36,7 @@ export async function findGone(
   }
   const gone = new Set<string>();
   for (const uploads of catalogs.values()) {
-    const hrefs = await hrefsIn(config, uploads[0]?.request as UploadRequest, signal);
+    const hrefs = await hrefsIn(open, uploads[0]?.request as UploadRequest, signal);
     for (const { job } of uploads) {
       const own = job.result?.catalogItem ?? '';
       if (!hrefs?.some((href) => isSameHref(href, own))) gone.add(job.id);
@@ -47,12 +47,12 @@ export async function findGone(
 
 /** Undefined where that can't be told from here: without the secret, or while nobody answers. */
 async function hrefsIn(
-  config: Config,
+  open: (target: string) => Promise<VcdClient>,
   { target, catalog, deploy }: UploadRequest,
   signal: AbortSignal,
 ): Promise<string[] | undefined> {
   try {
-    const vcd = await createClient(() => config, target);
+    const vcd = await open(target);
     try {
       const view = deploy ? vdcView(vcd, deploy) : vcd;
       const { items } = await view.getCatalog(catalog, { signal, requestId: 'ovaferry-enqueue' });

@@ -36,7 +36,13 @@ import { openMetrics, openTracesOf, serveMetrics } from './observed-worker.ts';
 import { assertPoolName } from './order-parts.ts';
 import { openImage } from './ovf/image.ts';
 import { assertSuitable, inspectRedis } from './redis/checks.ts';
-import { connectPatiently, connectPromptly, untilReady } from './redis/connect.ts';
+import {
+  connectForBlocking,
+  connectForMessages,
+  connectPatiently,
+  connectPromptly,
+  untilReady,
+} from './redis/connect.ts';
 import { installationId } from './redis/installation.ts';
 import { redisOf } from './redis-of.ts';
 import { openTargets } from './targets.ts';
@@ -62,7 +68,6 @@ const MINUTE = 60_000;
 /** What stops besides uploads may take so long; its connections are closed by then. */
 const REST_MS = 500;
 const HOUR = 60 * MINUTE;
-const DAY = 24 * HOUR;
 
 /**
  * The composition root of the daemon: configuration → connections, clients, settings → runner.
@@ -79,7 +84,7 @@ export async function startWorker(
   const redis = {
     patient: connectPatiently(address, name),
     prompt: connectPromptly(address, name),
-    subscriber: connectPatiently(address, name),
+    subscriber: connectForMessages(address, name),
   };
   const leave = (): void => {
     for (const connection of Object.values(redis)) connection.disconnect();
@@ -223,8 +228,9 @@ function startNotifying(
   { redis, queues, brakes, limits, log }: NotifyingParts,
 ): { stop(): Promise<void> } | undefined {
   if (hooks.size === 0) return undefined;
+  const blocking = connectForBlocking(redis.patient);
   const notices = new Notices({
-    redis: redis.patient,
+    redis: blocking,
     subscribers: [...hooks.values()],
     async deliver(name, id, notice) {
       const hook = hooks.get(name);
@@ -247,6 +253,7 @@ function startNotifying(
     async stop() {
       await watchman.close();
       await notices.close();
+      blocking.disconnect();
     },
   };
 }
@@ -293,6 +300,7 @@ function settingsOf({ worker }: Config): ProcessorSettings {
     resendFloorBytes: worker.resendFloor,
     sessionIdleMs: HOUR, // vCD's default (guide, "Transfer Session Timeout")
     patienceMs: MINUTE,
-    giveUpMs: DAY,
+    giveUpMs: worker.giveUp,
+    outageMs: worker.outage,
   };
 }

@@ -10,6 +10,7 @@ const LONGEST_LEASE_MS = 3_600_000;
 const LONGEST_SETTLE_MS = 600_000;
 /** vCD ends a transfer that was idle for an hour. */
 const LONGEST_TRICKLE_MS = 1_800_000;
+const LONGEST_PATIENCE_MS = 365 * 86_400_000;
 
 const worker = z.strictObject({
   concurrency: positive
@@ -54,6 +55,14 @@ const worker = z.strictObject({
     .describe(
       'A job whose server loses what it had confirmed is sent again by itself up to its own size, or up to this if that is more; then a person is asked.',
     ),
+  giveUp: time(60_000, LONGEST_PATIENCE_MS, 'a time like 24h, from 1m to 365d')
+    .prefault('24h')
+    .describe(
+      'A job of which nothing moves for so long fails for good. What its target, its source or this machine lack is not counted.',
+    ),
+  outage: time(60_000, LONGEST_PATIENCE_MS, 'a time like 30d, from 1m to 365d')
+    .prefault('30d')
+    .describe('So long a target may be out of reach before its jobs begin to give up.'),
   trickleEvery: time(100, LONGEST_TRICKLE_MS, 'a time like 5m, from 100ms to 30m')
     .prefault('5m')
     .describe('How often an upload outside its window sends a little.'),

@@ -12,7 +12,7 @@ import {
   statfs,
 } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { FerryError } from '../errors.ts';
+import { classify, FerryError, isExhausted } from '../errors.ts';
 import type { ByteSource } from '../source/byte-source.ts';
 
 /** Bytes are forced to the disk after so many: what a machine loses when it falls is no more. */
@@ -28,6 +28,8 @@ export class PartFile implements ByteSource {
   #synced: number;
   #syncing: Promise<void> | undefined;
   #failure: FerryError | undefined;
+  #isRefused = false;
+  #writing: Promise<void> | undefined;
 
   private constructor(
     path: string,
@@ -80,11 +82,19 @@ export class PartFile implements ByteSource {
     return this.#synced;
   }
 
+  /** The disk has refused to keep what was written: whoever opens it again trusts `synced` bytes alone. */
+  get isRefused(): boolean {
+    return this.#isRefused;
+  }
+
   /** @throws FerryError as `open` */
   async append(bytes: Uint8Array): Promise<void> {
     if (this.#failure) throw this.#failure;
-    await this.#write(bytes, this.#length);
-    this.#length += bytes.length;
+    const at = this.#length;
+    this.#writing = this.#write(bytes, at);
+    await this.#writing;
+    if (this.#failure) throw this.#failure; // meanwhile
+    this.#length = at + bytes.length;
     if (this.#length - this.#synced < SYNC_BYTES || this.#syncing !== undefined) return;
     // Beside what is written meanwhile: the line is not to wait for the disk.
     this.#syncing = this.sync().finally(() => {
@@ -121,7 +131,10 @@ export class PartFile implements ByteSource {
     } catch (error) {
       // Said once only, and what was to be written may be dropped: none of it is to be trusted.
       this.#failure = destinationError(this.name, error);
+      this.#isRefused = true;
       this.#length = this.#synced;
+      await this.#writing?.catch(() => undefined); // it would land behind the end
+      // Where that fails as well, what was noted says how much of it counts.
       await this.#handle.truncate(this.#synced).catch(() => undefined);
       throw this.#failure;
     }
@@ -262,6 +275,7 @@ const WHY: Readonly<Record<string, string>> = {
 
 function destinationError(path: string, error: unknown): FerryError {
   if (error instanceof FerryError) return error;
+  if (isExhausted(error)) return classify(error);
   const { code = 'unknown' } = error as NodeJS.ErrnoException;
   const details = { cause: error, facts: { errno: code } };
   if (code === 'ENOSPC' || code === 'EDQUOT') {

@@ -43,6 +43,9 @@ const DownloadSchema = z.object({
       digests: z.array(z.string()).readonly().nullable(),
       /** After a restart of this machine, or on another, `synced` is all there is to go by. */
       host: z.string(),
+      boot: z.string().nullable().default(null),
+      /** The disk has refused to keep what was written: nothing behind `synced` is to be trusted. */
+      refused: z.boolean().default(false),
       /** Milliseconds since the epoch. */
       notedAt: z.number(),
     }),

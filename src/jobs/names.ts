@@ -13,6 +13,8 @@ export const BRAKES_KEY = `${PREFIX}:brakes`;
 export const STREAKS_KEY = `${PREFIX}:streaks`;
 /** Says on which target there is something to do. */
 export const WAKE_CHANNEL = `${PREFIX}:wake`;
+/** Written to see whether Redis takes writes. */
+export const PROBE_KEY = `${PREFIX}:probe`;
 /** This installation's id, made once. */
 export const INSTALLATION_KEY = `${PREFIX}:installation`;
 

@@ -4,8 +4,7 @@ import type { Ledger, Receipt } from './batch/ledger.ts';
 import type { Rates } from './batch/rates.ts';
 import type { Brakes } from './brakes.ts';
 import type { Ceilings } from './ceilings.ts';
-import type { JobProgress } from './job-data.ts';
-import { hasBegun } from './job-data.ts';
+import { type Checkpoint, hasBegun, type JobProgress } from './job-data.ts';
 import { toJobError } from './job-error.ts';
 import type { JobRecord } from './job-record.ts';
 import type { Lease } from './lease.ts';
@@ -15,6 +14,7 @@ import type { Lanes } from './limits/lanes.ts';
 import type { TargetLimits } from './limits/limits.ts';
 import type { StorageShares } from './limits/storage-shares.ts';
 import { queueOf } from './names.ts';
+import { isOutage } from './outage.ts';
 import type { Reservations } from './reservations.ts';
 import { retryDelayMs } from './retry.ts';
 import type { UploadResult } from './upload-deps.ts';
@@ -58,11 +58,20 @@ export interface Ending extends Shared {
   readonly progress: () => JobProgress;
 }
 
+/** How long is waited for what does not come right by itself. */
+export interface GivingUp {
+  /** How long nothing may move before the job fails for good. */
+  readonly giveUpMs: number;
+  /** A target may be out of reach for so long, and no job gives up. */
+  readonly outageMs: number;
+}
+
 const SLOW_FIRST_DELAY_MS = 30_000;
 const LONGEST_DELAY_MS = 10 * 60_000;
 const IDLE_MS = 10 * 60_000;
 /** Nothing that a job does brings their end nearer, so it is never given up for them. */
 const OUTSIDE: ReadonlySet<string> = new Set([
+  'WORKER_OVERLOADED',
   'SOURCE_UNREACHABLE',
   'NAME_RESERVED',
   'TARGET_BUSY',
@@ -153,6 +162,15 @@ async function giveBack(ending: Ending): Promise<void> {
   await reservations.release(reserved, record.id).catch(() => undefined);
 }
 
+/** Whether a failure is one after which, in the end, the job is given up. */
+export function isOfJob(
+  { code }: FerryError,
+  checkpoint: Pick<Checkpoint, 'outage'>,
+  outageMs: number,
+): boolean {
+  return !isTargetFault(code) && !OUTSIDE.has(code) && !isOutage(checkpoint, outageMs);
+}
+
 /** Handed over: nothing has happened to the job. */
 export async function handOver(ending: Ending): Promise<void> {
   const { job, token, lease, record } = ending;
@@ -164,13 +182,11 @@ export async function handOver(ending: Ending): Promise<void> {
 
 /**
  * Whatever did not end the job: it waits for its next run.
- *
- * @param giveUpMs how long nothing may move before it fails for good
  */
 export async function postpone(
   ending: Ending,
   failure: FerryError,
-  giveUpMs: number,
+  { giveUpMs, outageMs }: GivingUp,
 ): Promise<void> {
   const { job, token, lease, record, brakes } = ending;
   const { data } = record;
@@ -182,7 +198,7 @@ export async function postpone(
   const isServersLimit = failure.code === 'TARGET_BUSY' && failure.facts['status'] !== undefined;
   if (isServersLimit) await ending.ceilings.lower(request.target).catch(() => undefined);
   // Counted from the first failure in a row; what lies outside is not the job's to be counted.
-  const isOwn = !isTargetFault(failure.code) && !OUTSIDE.has(failure.code);
+  const isOwn = isOfJob(failure, data.checkpoint, outageMs);
   // Nor is the time in which nobody was there to run it.
   const wasIdle = record.begunAt - data.retryAt > IDLE_MS;
   const failing = wasIdle ? record.begunAt : (data.failingSince ?? Date.now());

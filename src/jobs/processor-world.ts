@@ -2,7 +2,7 @@ import type { Job } from 'bullmq';
 import type { VcdClient } from '../vcd/client.ts';
 import type { Lease } from './lease.ts';
 import type { ItemOffers } from './offers.ts';
-import type { Shared } from './outcome.ts';
+import type { GivingUp, Shared } from './outcome.ts';
 import type { Tracer } from './run-trace.ts';
 import type { TargetGate } from './target-gate.ts';
 import type { LinePlace, Log, Throttle, UploadDeps, UploadSettings } from './upload-deps.ts';
@@ -35,13 +35,11 @@ export interface ProcessorWorld extends Shared {
   readonly log: Log;
 }
 
-export interface ProcessorSettings extends UploadSettings {
+export interface ProcessorSettings extends UploadSettings, GivingUp {
   /** Bytes; undefined to adapt to the line. */
   readonly chunkBytes: number | undefined;
   /** How long a run waits for a target before it gives its place back. */
   readonly patienceMs: number;
-  /** How long nothing may move before the job fails for good. */
-  readonly giveUpMs: number;
 }
 
 /** One run of one job. */

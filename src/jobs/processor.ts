@@ -77,7 +77,7 @@ export async function processJob(world: ProcessorWorld, run: Run): Promise<void>
     // Whatever the job needs now, somebody else does it.
     if (failure.code === 'LOCK_LOST') log.warn({}, failure.message);
     else if (failure.code === 'SHUTDOWN') await handOver(ending);
-    else await postpone(ending, failure, world.settings.giveUpMs);
+    else await postpone(ending, failure, world.settings);
   } finally {
     trace.end();
   }
@@ -138,7 +138,7 @@ async function tellDownload(download: Download, ending: Ending): Promise<void> {
     const result = await attempt(download, ending, () => downloadItem(download));
     if (result) return complete(ending, result);
   }
-  const isKept = download.request.keepFailed && record.data.verdict?.code !== 'CANCELLED';
+  const isKept = keepsWhatIsThere(download, record);
   const cleaning = cleaningOf(download, ending);
   await (isKept ? leaveOffer(cleaning) : cleanUpDownload(cleaning));
   await fail(ending);
@@ -153,7 +153,7 @@ async function tellUpload(upload: Upload, ending: Ending): Promise<void> {
   const { verdict } = record.data;
   if (verdict?.code === 'POWER_ON_REJECTED') return fail(ending); // it is there, and stays
   const cleaning = cleaningOf(upload, ending);
-  if (upload.request.keepFailed && verdict?.code !== 'CANCELLED') {
+  if (keepsWhatIsThere(upload, record)) {
     await tryToPutBack(cleaning);
     return fail(ending);
   }
@@ -162,6 +162,14 @@ async function tellUpload(upload: Upload, ending: Ending): Promise<void> {
   if (isCopy(cleaning)) await leaveSource(cleaning);
   if (!ready) return fail(ending);
   await keepReady(cleaning, ending, ready);
+}
+
+/** What nobody foresaw destroys nothing: a person decides, and `retry` goes on from there. */
+function keepsWhatIsThere(
+  { request }: Work<JobRequest>,
+  { data: { verdict } }: JobRecord,
+): boolean {
+  return verdict?.code === 'INTERNAL' || (request.keepFailed && verdict?.code !== 'CANCELLED');
 }
 
 /** Undefined if it failed for good: then the verdict is stored before anything else. */

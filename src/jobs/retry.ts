@@ -44,6 +44,7 @@ const UNREACHABLE: ReadonlySet<string> = new Set([
 ]);
 /** They take so long that the wait is not for a run that holds a place. */
 const LONG_WAITS: ReadonlySet<string> = new Set([
+  'WORKER_OVERLOADED',
   'NAME_RESERVED',
   'STORAGE_FULL',
   'TARGET_BUSY',

@@ -117,7 +117,7 @@ export class Runner {
     return this.#runs.size;
   }
 
-  /** Milliseconds since it looked for jobs last. */
+  /** Milliseconds since Redis answered a look for jobs last. */
   get idleMs(): number {
     return performance.now() - this.#lookedAt;
   }
@@ -198,8 +198,8 @@ export class Runner {
       const woken = this.#untilWoken();
       try {
         this.#measure();
-        this.#lookedAt = performance.now();
         await this.#fetcher.lookAround();
+        this.#lookedAt = performance.now();
         while (!signal.aborted && this.#places.hasRoom) {
           const isFull = this.#places.isFull || !this.#mayBegin();
           const fetched = await this.#fetcher.fetch(isFull);

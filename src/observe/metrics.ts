@@ -52,6 +52,7 @@ export function createMetrics(
   );
   const gauge = (name: string, help: string, ...labelNames: string[]): Gauge =>
     new Gauge({ name: `ovaferry_${name}`, help, labelNames, registers });
+  const up = gauge('redis_up', '0 while Redis does not answer: what it knows is left out then');
   const jobs = gauge('jobs', 'Jobs in the queues', 'target', 'state');
   const oldest = gauge('oldest_waiting_seconds', 'Age of the job that waits longest', 'target');
   const rates = gauge('rate_bytes_per_second', 'Rate of late, over all workers', 'target');
@@ -82,7 +83,10 @@ export function createMetrics(
     imported: (target, ms) => imports.observe({ target }, ms / 1_000),
     async text() {
       for (const figure of [jobs, oldest, rates, brakes]) figure.reset();
-      for (const { name: target, counts, oldestWaitingAt, rate, brake } of await targets()) {
+      // What this process knows by itself is told in any case: that is when it is looked at.
+      const states = await targets().catch(() => undefined);
+      up.set(states ? 1 : 0);
+      for (const { name: target, counts, oldestWaitingAt, rate, brake } of states ?? []) {
         for (const [state, count] of Object.entries(counts)) jobs.set({ target, state }, count);
         const since = oldestWaitingAt === null ? undefined : Date.parse(oldestWaitingAt);
         oldest.set({ target }, since === undefined ? 0 : (Date.now() - since) / 1_000);

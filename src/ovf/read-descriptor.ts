@@ -1,6 +1,6 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { FerryError } from '../errors.ts';
+import { classify, FerryError, isExhausted } from '../errors.ts';
 import type { DescriptorFacts } from './descriptor.ts';
 import type { DescriptorAnswer, DescriptorQuestion } from './descriptor-process.ts';
 
@@ -37,12 +37,23 @@ export async function readDescriptor(
 async function parseInChild(question: DescriptorQuestion, name: string): Promise<DescriptorAnswer> {
   let died = '';
   for (let i = 0; i < MAX_DEATHS; i += 1) {
-    const parser = idle.pop() ?? new Parser();
+    const parser = idle.pop() ?? newParser();
     const outcome = await parser.ask(question);
     if (typeof outcome !== 'string') return outcome;
     died = outcome;
   }
   throw invalid(name, `could not be parsed: the parser ended with ${died}`);
+}
+
+/** @throws FerryError WORKER_OVERLOADED where this machine starts no more processes */
+function newParser(): Parser {
+  const parser = new Parser();
+  if (parser.isStarted) return parser;
+  throw overloaded('no process for reading descriptors could be started');
+}
+
+function overloaded(what: string): FerryError {
+  return new FerryError('WORKER_OVERLOADED', `this machine has too little left: ${what}`);
 }
 
 /** Parsers that wait for the next descriptor. Each is asked one thing at a time. */
@@ -69,7 +80,16 @@ class Parser {
     this.#child.on('error', () => this.#forget());
   }
 
-  /** The answer, or how the process ended without one. */
+  /** Without descriptors or processes there is a child that has neither a pid nor a channel. */
+  get isStarted(): boolean {
+    return this.#child.pid !== undefined && this.#child.channel != null;
+  }
+
+  /**
+   * The answer, or how the process ended without one.
+   *
+   * @throws FerryError WORKER_OVERLOADED
+   */
   async ask(question: DescriptorQuestion): Promise<DescriptorAnswer | string> {
     clearTimeout(this.#idleTimer);
     this.#child.ref();
@@ -105,17 +125,20 @@ class Parser {
     const child = this.#child;
     const asking = new AbortController();
     const { signal } = asking;
-    return new Promise<DescriptorAnswer | string>((resolve) => {
+    return new Promise<DescriptorAnswer | string>((resolve, reject) => {
+      // Only how a child ended that had begun says something of the text.
+      const fail = (error: Error): void =>
+        isExhausted(error) ? reject(classify(error)) : resolve(error.message);
       const listen = (event: string, hear: (...args: never[]) => void): void => {
         child.once(event, hear as () => void);
         signal.addEventListener('abort', () => child.off(event, hear as () => void));
       };
       listen('message', (answer: DescriptorAnswer) => resolve(answer));
-      listen('error', (error: Error) => resolve(error.message));
+      listen('error', fail);
       listen('exit', (code: number | null, how: string | null) => resolve(String(how ?? code)));
       const limit = setTimeout(() => child.kill('SIGKILL'), PARSE_TIMEOUT_MS);
       signal.addEventListener('abort', () => clearTimeout(limit));
-      child.send(question, (error) => error && resolve(error.message));
+      child.send(question, (error) => error && fail(error));
     }).finally(() => asking.abort());
   }
 }

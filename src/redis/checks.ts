@@ -46,3 +46,29 @@ export function assertSuitable({ server, version, evicts, persists }: RedisFacts
   }
   return persists ? [] : ['this Redis has no append-only file: a crash loses queued uploads'];
 }
+
+/**
+ * Writes something small that is gone a minute later: a replica, a full memory or a disk that fails only
+ * show so.
+ *
+ * @throws FerryError REDIS_UNSUITABLE in the server's own words; REDIS_UNAVAILABLE where there is no answer
+ */
+export async function assertTakesWrites(redis: Redis, key: string): Promise<void> {
+  try {
+    await redis.set(key, '1', 'EX', 60);
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    if (!REFUSED.test(message)) {
+      throw new FerryError('REDIS_UNAVAILABLE', `Redis is out of reach: ${message}`, {
+        cause: error,
+      });
+    }
+    throw new FerryError('REDIS_UNSUITABLE', `Redis answers, but takes no writes: ${message}`, {
+      cause: error,
+      hint: 'Look after the server: its role, its memory, its disk, the rights of the user.',
+    });
+  }
+}
+
+/** How a Redis begins that has understood and will not. */
+const REFUSED = /^(READONLY|OOM|MISCONF|NOPERM|NOAUTH|LOADING|MASTERDOWN|CLUSTERDOWN|NOREPLICAS)\b/;

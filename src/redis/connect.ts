@@ -101,6 +101,13 @@ export function describeAddress(address: RedisAddress): string {
 }
 
 const CONNECT_TIMEOUT_MS = 10_000;
+/** One of several sentinels is given less: the next one may know. */
+const SENTINEL_TIMEOUT_MS = 1_000;
+/**
+ * A connection whose server owes an answer for so long is made anew: the kernel alone would wait for a
+ * host that vanished for a quarter of an hour, and nobody would ask the sentinels or the cluster.
+ */
+const SILENCE_MS = 8_000;
 
 /** Short pauses: a worker that waits long for its next attempt loses its leases meanwhile. */
 const reconnectAfterMs = (times: number): number => Math.min(200 * times, 2_000);
@@ -108,6 +115,40 @@ const reconnectAfterMs = (times: number): number => Math.min(200 * times, 2_000)
 /** Queues commands while Redis is away, as long as it takes: for fetching jobs. */
 export function connectPatiently(address: RedisAddress, name: string): Redis {
   return open(address, name, { maxRetriesPerRequest: null });
+}
+
+/** As a patient one that was opened before, for commands that wait inside Redis for something to come. */
+export function connectForBlocking(patient: Redis): Redis {
+  const socketTimeout = SILENCE_MS + LONGEST_BLOCK_MS;
+  const { isCluster } = patient;
+  const redis = isCluster
+    ? duplicateOf(patient as never, socketTimeout)
+    : patient.duplicate({ socketTimeout });
+  redis.on('error', () => undefined);
+  return redis;
+}
+
+function duplicateOf(cluster: Cluster, socketTimeout: number): Redis {
+  const { redisOptions } = cluster.options;
+  const options = { redisOptions: { ...redisOptions, socketTimeout } };
+  return cluster.duplicate([], options as never) as unknown as Redis;
+}
+
+/** BullMQ's. */
+const LONGEST_BLOCK_MS = 10_000;
+
+/**
+ * As a patient one, for messages: who only listens owes Redis nothing and is owed nothing, so that a
+ * server that has vanished is never missed. So it is asked for a sign of life.
+ */
+export function connectForMessages(address: RedisAddress, name: string): Redis {
+  const redis = connectPatiently(address, name);
+  const asking = setInterval(() => {
+    if (redis.status === 'ready') redis.ping().catch(() => undefined);
+  }, SILENCE_MS / 2);
+  asking.unref();
+  redis.once('end', () => clearInterval(asking));
+  return redis;
 }
 
 /** Fails at once when Redis is away, so that silence is noticed: for leases and for commands. */
@@ -137,8 +178,13 @@ function open(address: RedisAddress, name: string, style: Style): Redis {
 function optionsOf(name: string, style: Style) {
   return {
     connectTimeout: CONNECT_TIMEOUT_MS,
+    socketTimeout: SILENCE_MS,
     keepAlive: 30_000,
     retryStrategy: reconnectAfterMs,
+    // A master that was replaced answers as a replica: then whoever has its address now is asked. Who is
+    // patient has the command sent again; the others are told, and ask again by themselves.
+    reconnectOnError: ({ message }: Error): 1 | 2 | false =>
+      message.startsWith('READONLY') && (style.maxRetriesPerRequest === null ? 2 : 1),
     connectionName: name,
     ...style,
   };
@@ -159,11 +205,10 @@ function openNodes(url: string, connectionName: string, style: Style): Redis {
       sentinels: [...hosts],
       name,
       db,
+      connectTimeout: SENTINEL_TIMEOUT_MS,
+      sentinelCommandTimeout: SENTINEL_TIMEOUT_MS,
       sentinelRetryStrategy: reconnectAfterMs,
       enableTLSForSentinelMode: isTls,
-      // A master that was replaced answers as a replica: then the new one is asked for.
-      reconnectOnError: ({ message }: Error): 2 | false =>
-        message.startsWith('READONLY') ? 2 : false,
     });
   }
   const { retryStrategy: _ofNodes, enableOfflineQueue = true, ...redisOptions } = options;
@@ -178,13 +223,21 @@ function openNodes(url: string, connectionName: string, style: Style): Redis {
   return cluster as unknown as Redis;
 }
 
+const READY_MS = 3_000;
+
+function sentinelsOf(address: RedisAddress): number {
+  const nodes = 'url' in address ? parseAddress(address.url) : undefined;
+  return nodes?.kind === 'sentinel' ? nodes.hosts.length : 1;
+}
+
 /**
  * Waits until a new connection can be used.
  *
- * @throws FerryError REDIS_UNAVAILABLE within about three seconds
+ * @throws FerryError REDIS_UNAVAILABLE within about three seconds, and one more for each further sentinel
  */
 export async function untilReady(redis: Redis, address: RedisAddress): Promise<void> {
   if (redis.status === 'ready') return;
+  const waitMs = READY_MS + SENTINEL_TIMEOUT_MS * (sentinelsOf(address) - 1);
   let last: Error | undefined;
   const note = (error: Error): void => {
     last = error;
@@ -192,7 +245,7 @@ export async function untilReady(redis: Redis, address: RedisAddress): Promise<v
   redis.on('error', note);
   try {
     await new Promise<void>((resolve, reject) => {
-      const timer = setTimeout(reject, 3_000);
+      const timer = setTimeout(reject, waitMs);
       redis.once('ready', () => {
         clearTimeout(timer);
         resolve();

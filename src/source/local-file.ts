@@ -1,6 +1,6 @@
 import { constants, type FileHandle, open, readdir, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { FerryError } from '../errors.ts';
+import { classify, FerryError, isExhausted } from '../errors.ts';
 import type { ByteSource } from './byte-source.ts';
 
 /**
@@ -96,6 +96,7 @@ function identityOf({ size, mtimeMs }: { size: number; mtimeMs: number }): FileI
 /** Errors of the file system in the words of ours. */
 export function fileError(path: string, error: unknown): FerryError {
   if (error instanceof FerryError) return error;
+  if (isExhausted(error)) return classify(error);
   const { code } = error as NodeJS.ErrnoException;
   const cause = { cause: error, facts: { errno: code ?? 'unknown' } };
   if (code === 'ENOENT' || code === 'ENOTDIR') {

@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdir, rename, writeFile } from 'node:fs/promises';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { Redis } from 'ioredis';
@@ -128,70 +129,161 @@ describe('a pool', () => {
 const DURABLE = ['--appendonly', 'yes', '--appendfsync', 'always', '--save', ''];
 
 describe('sentinels', () => {
-  test('a failover in the middle of an upload: it goes on, whole, with no byte again', () =>
-    withFolder((folder) =>
-      withServers(async (server) => {
-        const master = await server(join(folder, 'a'), ...DURABLE);
-        const replica = await server(
-          join(folder, 'b'),
-          ...['--replicaof', '127.0.0.1', String(master.port), ...DURABLE],
-        );
-        const replication = async () => String(await ask(replica.port, 'INFO', 'replication'));
-        await until('the replica', async () =>
-          (await replication()).includes('master_link_status:up'),
-        );
-        const sentinels: number[] = [];
-        for (const name of ['s1', 's2', 's3']) {
-          const own = join(folder, name);
-          await mkdir(own);
-          await writeFile(
-            join(own, 'sentinel.conf'),
-            `sentinel monitor ferry 127.0.0.1 ${master.port} 2
+  test.each([
+    ['killed', 'SIGKILL'],
+    ['silent, and so is the first sentinel', 'SIGSTOP'],
+  ] as const)(
+    'a master that is %s in the middle of an upload: it goes on, whole, with no byte again',
+    (_how, signal) =>
+      withFolder((folder) =>
+        withServers(async (server) => {
+          const master = await server(join(folder, 'a'), ...DURABLE);
+          const replica = await server(
+            join(folder, 'b'),
+            ...['--replicaof', '127.0.0.1', String(master.port), ...DURABLE],
+          );
+          const replication = async () => String(await ask(replica.port, 'INFO', 'replication'));
+          await until('the replica', async () =>
+            (await replication()).includes('master_link_status:up'),
+          );
+          const sentinels: Server[] = [];
+          for (const name of ['s1', 's2', 's3']) {
+            const own = join(folder, name);
+            await mkdir(own);
+            await writeFile(
+              join(own, 'sentinel.conf'),
+              `sentinel monitor ferry 127.0.0.1 ${master.port} 2
 sentinel down-after-milliseconds ferry 1000
 sentinel failover-timeout ferry 4000
 `,
-          );
-          sentinels.push((await server(own, 'sentinel.conf', '--sentinel')).port);
-        }
-        await until('the sentinels see each other', async () => {
-          const info = String(await ask(sentinels[0] ?? 0, 'INFO', 'sentinel'));
-          return info.includes('slaves=1,sentinels=3');
-        });
+            );
+            sentinels.push(await server(own, 'sentinel.conf', '--sentinel'));
+          }
+          await until('the sentinels see each other', async () => {
+            const info = String(await ask(sentinels[0]?.port ?? 0, 'INFO', 'sentinel'));
+            return info.includes('slaves=1,sentinels=3');
+          });
+          const simulator = await startSimulator({ rateBytesPerSecond: 1_000_000 });
+          const hosts = sentinels.map(({ port }) => `127.0.0.1:${port}`).join(',');
+          const redis = `redis-sentinel://${hosts}/ferry`;
+          await configure(folder, { url: simulator.url, redis, lease: '20s' });
+          const source = await writeOva(join(folder, 'box.ova'), packageOf([9_000_000]));
+          const workers = [start(['worker'], folder), start(['worker'], folder)];
+          try {
+            await withFerry(folder, async (asking) => {
+              for (const worker of workers) await isUp(worker);
+              const [id = ''] = await enqueueAll(asking, [source]);
+              const disk = () => simulator.items()[0]?.files[1];
+              await until('bytes', () => (disk()?.received ?? 0) > 1_000_000);
+              master.child.kill(signal);
+              if (signal === 'SIGSTOP') sentinels[0]?.child.kill(signal);
+              await until('the new master', async () =>
+                (await replication()).includes('role:master'),
+              );
+              const electedAt = performance.now();
+              // Commands find it, too, whichever sentinel is named first.
+              expect(await run(['status'], folder)).toMatchObject({ code: 0 });
+              expect(await untilOver(asking, id)).toMatchObject({
+                state: 'completed',
+                bytesResent: 0,
+              });
+              expect(performance.now() - electedAt).toBeLessThan(30_000);
+              expect(simulator.items()).toHaveLength(1);
+              const ranges = disk()?.ranges ?? [];
+              expect(ranges.reduce((sum, { arrived, stored }) => sum + arrived - stored, 0)).toBe(
+                0,
+              );
+              // What is enqueued afterwards arrives as well.
+              const [next = ''] = await enqueueAll(asking, [source], { name: 'next' });
+              expect(await untilOver(asking, next)).toMatchObject({ state: 'completed' });
+            });
+          } finally {
+            for (const worker of workers) worker.kill('SIGKILL');
+            for (const worker of workers) await worker.ended;
+            await simulator.close();
+          }
+        }),
+      ),
+  );
+});
+
+/** One address, behind which now this server stands and now that one. */
+async function withAddress<T>(use: (address: Address) => Promise<T>): Promise<T> {
+  const address = { port: 0, to: 0 };
+  const sockets = new Set<Socket>();
+  const forwarder = createServer((from) => {
+    const onward = connect(address.to, '127.0.0.1');
+    for (const socket of [from, onward]) {
+      sockets.add(socket);
+      socket.on('error', () => undefined);
+      socket.on('close', () => {
+        from.destroy();
+        onward.destroy();
+        sockets.delete(socket);
+      });
+    }
+    from.pipe(onward).pipe(from);
+  });
+  await new Promise<void>((resolve) => forwarder.listen(0, '127.0.0.1', resolve));
+  address.port = (forwarder.address() as AddressInfo).port;
+  try {
+    return await use(address);
+  } finally {
+    for (const socket of sockets) socket.destroy();
+    await new Promise((resolve) => forwarder.close(resolve));
+  }
+}
+
+interface Address {
+  readonly port: number;
+  to: number;
+}
+
+test('a Redis that becomes a replica behind its address: the new master is found there', () =>
+  withFolder((folder) =>
+    withServers((server) =>
+      withAddress(async (address) => {
+        const master = await server(join(folder, 'a'), ...DURABLE);
+        const follow = ['--replicaof', '127.0.0.1', String(master.port)];
+        const replica = await server(join(folder, 'b'), ...follow, ...DURABLE);
+        address.to = master.port;
         const simulator = await startSimulator({ rateBytesPerSecond: 1_000_000 });
-        const hosts = sentinels.map((port) => `127.0.0.1:${port}`).join(',');
-        const redis = `redis-sentinel://${hosts}/ferry`;
+        const redis = `redis://127.0.0.1:${address.port}`;
         await configure(folder, { url: simulator.url, redis, lease: '20s' });
-        const source = await writeOva(join(folder, 'box.ova'), packageOf([9_000_000]));
-        const workers = [start(['worker'], folder), start(['worker'], folder)];
+        const source = await writeOva(join(folder, 'box.ova'), packageOf([5_000_000]));
+        const worker = start(['worker'], folder);
         try {
           await withFerry(folder, async (asking) => {
-            for (const worker of workers) await isUp(worker);
+            await isUp(worker);
             const [id = ''] = await enqueueAll(asking, [source]);
-            const disk = () => simulator.items()[0]?.files[1];
-            await until('bytes', () => (disk()?.received ?? 0) > 1_000_000);
-            master.child.kill('SIGKILL');
-            await until('the new master', async () =>
-              (await replication()).includes('role:master'),
+            await until('bytes', () => (simulator.items()[0]?.files[1]?.received ?? 0) > 500_000);
+            await until('the same data', async () =>
+              String(await ask(replica.port, 'INFO', 'replication')).includes(
+                'master_link_status:up',
+              ),
             );
+            address.to = replica.port; // connections that are open stay where they are
+            await ask(replica.port, 'REPLICAOF', 'NO', 'ONE');
+            await ask(master.port, 'REPLICAOF', '127.0.0.1', String(replica.port));
             expect(await untilOver(asking, id)).toMatchObject({
               state: 'completed',
               bytesResent: 0,
             });
-            expect(simulator.items()).toHaveLength(1);
-            const ranges = disk()?.ranges ?? [];
-            expect(ranges.reduce((sum, { arrived, stored }) => sum + arrived - stored, 0)).toBe(0);
-            // What is enqueued afterwards arrives as well.
-            const [next = ''] = await enqueueAll(asking, [source], { name: 'next' });
-            expect(await untilOver(asking, next)).toMatchObject({ state: 'completed' });
+            const old = ['--redis', `redis://127.0.0.1:${master.port}`];
+            const { code, stdout } = await run(['doctor', ...old], folder);
+            expect({ code, stdout }).toMatchObject({
+              code: 3,
+              stdout: expect.stringMatching(/takes no writes: READONLY/),
+            });
           });
         } finally {
-          for (const worker of workers) worker.kill('SIGKILL');
-          for (const worker of workers) await worker.ended;
+          worker.kill('SIGKILL');
+          await worker.ended;
           await simulator.close();
         }
       }),
-    ));
-});
+    ),
+  ));
 
 describe('a cluster', () => {
   test('takes everything: batches, limits, lines, cancelling, retrying', () =>

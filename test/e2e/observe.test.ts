@@ -214,6 +214,11 @@ describe('a worker that is watched', () => {
       }
       await redis.kill();
       await until('not ready', async () => (await get('/readyz')).status === 503);
+      // That is when a worker is looked at: what it knows by itself is told all the same.
+      expect(await get('/metrics')).toEqual({
+        status: 200,
+        text: expect.stringMatching(/ovaferry_redis_up 0$/m),
+      });
       expect(await get('/healthz')).toMatchObject({ status: 200 });
       await redis.start();
       await until('ready again', async () => (await get('/readyz')).status === 200);

@@ -24,7 +24,21 @@ export interface Running {
 }
 
 export function start(args: readonly string[], cwd: string, env: NodeJS.ProcessEnv = {}): Running {
-  const child = spawn(process.execPath, [MAIN, ...args], {
+  return startAs([process.execPath, MAIN, ...args], cwd, env);
+}
+
+/** The same with no more file descriptors than so many. */
+export function startWithin(descriptors: number, args: readonly string[], cwd: string): Running {
+  const limited = `ulimit -n ${descriptors}; exec "$@"`;
+  return startAs(['sh', '-c', limited, 'sh', process.execPath, MAIN, ...args], cwd);
+}
+
+function startAs(
+  [command = '', ...args]: readonly string[],
+  cwd: string,
+  env: NodeJS.ProcessEnv = {},
+): Running {
+  const child = spawn(command, args, {
     cwd,
     env: { PATH: process.env['PATH'], HOME: cwd, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],

@@ -216,7 +216,10 @@ describe('a download that is stopped', () => {
           download: download && {
             ...download,
             parts: Object.fromEntries(
-              Object.entries(download.parts).map(([name, one]) => [name, { ...one, notedAt: 0 }]),
+              Object.entries(download.parts).map(([name, one]) => [
+                name,
+                { ...one, boot: 'another' },
+              ]),
             ),
           },
         };

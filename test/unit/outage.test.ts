@@ -2,6 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import { FerryError } from '../../src/errors.ts';
 import { type Checkpoint, NO_CHECKPOINT } from '../../src/jobs/job-data.ts';
 import { afterCall, notingOutages, outageMs } from '../../src/jobs/outage.ts';
+import { isOfJob } from '../../src/jobs/outcome.ts';
 
 const MINUTE = 60_000;
 const progressed = (minutes: number | null, outage: Checkpoint['outage'] = null) => ({
@@ -68,5 +69,22 @@ describe('an outage of a target', () => {
     call('vcd.example.com', { status: 401 });
     expect(isOut()).toBe(false);
     expect(heard).toHaveLength(7);
+  });
+});
+
+describe('what a job is given up for', () => {
+  const DAY = 24 * 60 * MINUTE;
+  const since = (days: number, until: number | null = null) => ({
+    outage: { since: Date.now() - days * DAY, until },
+  });
+  test.each([
+    ['is not a target that is away for a long weekend', 'NETWORK', since(4), false],
+    ['is one that never comes back', 'NETWORK', since(31), true],
+    ['is what fails while the target answers', 'NETWORK', since(4, Date.now() - MINUTE), true],
+    ['is what fails though nothing was away', 'SERVER_UNAVAILABLE', { outage: null }, true],
+    ['is not what this machine lacks', 'WORKER_OVERLOADED', { outage: null }, false],
+    ['is not a password', 'AUTH_REJECTED', { outage: null }, false],
+  ] as const)('%s', (_what, code, checkpoint, expected) => {
+    expect(isOfJob(new FerryError(code, 'x'), checkpoint, 30 * DAY)).toBe(expected);
   });
 });

@@ -45,7 +45,7 @@ export async function begin(download: Download, plan: LocalPlan, begunAt: Date):
   const made = await missingOf(folders);
   const all = [...names, ...plan.documentNames];
   await assertNoParts(download, plan, all);
-  const none = { synced: 0, digests: null, ...noted() };
+  const none = { synced: 0, digests: null, refused: false, ...noted() };
   const parts = Object.fromEntries(all.map((name) => [name, none]));
   await deps.checkpoint.save({
     download: { path: plan.path, made, parts, begunAt: begunAt.getTime(), whole: null },
@@ -128,7 +128,7 @@ export async function finishFiles(
   const parts = Object.fromEntries(
     sizes.map(([name, synced]) => {
       const digests = before[name]?.digests ?? [];
-      return [name, { synced, digests, ...noted() }];
+      return [name, { synced, digests, refused: false, ...noted() }];
     }),
   );
   if (request.ifExists === 'replace') await removeOldDocuments(plan);

@@ -37,7 +37,7 @@ export async function fetchPart(
   }
   deps.assertOwned(); // what follows may cut the file
   const { synced = 0 } = known ?? {};
-  const trusted = known !== undefined && hasStayedUp(known) ? size : synced;
+  const trusted = known !== undefined && !known.refused && hasStayedUp(known) ? size : synced;
   const part = await PartFile.open(path, { size, trusted, synced });
   const watch = new DigestWatch(part, wishes);
   try {
@@ -47,6 +47,10 @@ export async function fetchPart(
     await part.sync();
     await deps.checkpoint.save({ download: withPart(download, name, { synced: size, digests }) });
     return digests;
+  } catch (error) {
+    // Said by the disk once only, so that it is remembered before anything else.
+    if (part.isRefused) note(download, name, part);
+    throw error;
   } finally {
     await watch.close();
     await part.close();
@@ -108,10 +112,10 @@ async function pass({ deps, context }: Download, bytes: number): Promise<void> {
   }
 }
 
-function note(download: Download, name: string, { synced }: PartFile): void {
+function note(download: Download, name: string, { synced, isRefused }: PartFile): void {
   const { checkpoint, meter } = download.deps;
   checkpoint.note({
-    download: withPart(download, name, { synced, digests: null }),
+    download: withPart(download, name, { synced, digests: null, refused: isRefused }),
     progressedAt: Date.now(),
     bytesResent: meter.resent,
     bytesLost: meter.lost,
@@ -127,8 +131,9 @@ export function stateOf({ deps }: Pick<Download, 'deps'>): DownloadState {
 function withPart(
   download: Download,
   name: string,
-  part: Pick<DownloadState['parts'][string], 'synced' | 'digests'>,
+  part: Pick<DownloadState['parts'][string], 'synced' | 'digests'> & { readonly refused?: boolean },
 ): DownloadState {
   const state = stateOf(download);
-  return { ...state, parts: { ...state.parts, [name]: { ...part, ...noted() } } };
+  const one = { refused: false, ...part, ...noted() };
+  return { ...state, parts: { ...state.parts, [name]: one } };
 }
