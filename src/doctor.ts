@@ -75,7 +75,7 @@ export async function* checkTarget(
     const offered = await vcd.probe(signal);
     yield report.ok(what, `${(await target.resolve()).url.host} speaks API ${offered.version}`);
     what = 'login';
-    await vcd.connect();
+    await vcd.connect(context);
     const role = await vcd.role(context);
     yield report.ok(what, `was accepted${role.name ? `; the role is ${role.name}` : ''}`);
     what = 'catalogs';

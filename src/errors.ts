@@ -53,6 +53,11 @@ const CODES = {
     ofTarget: true,
     hint: "Correct the target's organisation and credentials. What is queued for it goes on by itself.",
   },
+  PROXY_REFUSED: {
+    kind: 'permanent',
+    ofTarget: true,
+    hint: "Correct the target's `proxy` (or HTTPS_PROXY), its user and password, or what it lets through. What is queued goes on by itself.",
+  },
   CREDENTIALS_MISSING: {
     kind: 'permanent',
     ofTarget: true,

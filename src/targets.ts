@@ -44,6 +44,7 @@ export function openTargets(
     },
     isDown: (name) => gates.get(name)?.isDown ?? false,
     close() {
+      for (const gate of gates.values()) gate.close();
       for (const access of opening.values())
         void access.then(({ vcd }) => vcd.close()).catch(() => undefined);
     },

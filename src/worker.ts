@@ -3,13 +3,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import { LiveLimits } from './config/live-limits.ts';
 import type { Config } from './config/load.ts';
-import { FerryError } from './errors.ts';
 import { Ledger } from './jobs/batch/ledger.ts';
-import { Overview } from './jobs/batch/overview.ts';
 import { Rates } from './jobs/batch/rates.ts';
+import { BodyLimits } from './jobs/body-limits.ts';
 import { Brakes } from './jobs/brakes.ts';
 import { Ceilings } from './jobs/ceilings.ts';
-import { JobViews } from './jobs/job-views.ts';
 import { Begun } from './jobs/limits/begun.ts';
 import { InFlight } from './jobs/limits/in-flight.ts';
 import { Lanes } from './jobs/limits/lanes.ts';
@@ -22,22 +20,20 @@ import { StorageShares } from './jobs/limits/storage-shares.ts';
 import { createThrottle, localBucket } from './jobs/limits/throttle.ts';
 import { createLoginLock } from './jobs/login-lock.ts';
 import { INSTALLATION_KEY, queueOf, targetOfQueue } from './jobs/names.ts';
-import { Notices } from './jobs/notify/notices.ts';
-import { Watchman } from './jobs/notify/watchman.ts';
 import { ItemOffers } from './jobs/offers.ts';
 import type { ProcessorSettings } from './jobs/processor-world.ts';
 import { QueueSet } from './jobs/queue-set.ts';
 import { Reservations } from './jobs/reservations.ts';
 import { Runner, type RunnerOptions } from './jobs/runner.ts';
 import type { Log, Throttle } from './jobs/upload-deps.ts';
+import { startNotifying } from './notifying.ts';
 import type { ListenAddress } from './observe/endpoints.ts';
-import { postSigned } from './observe/webhook.ts';
 import { openMetrics, openTracesOf, serveMetrics } from './observed-worker.ts';
 import { assertPoolName } from './order-parts.ts';
 import { openImage } from './ovf/image.ts';
 import { assertSuitable, inspectRedis } from './redis/checks.ts';
+import { redisTime } from './redis/clock.ts';
 import {
-  connectForBlocking,
   connectForMessages,
   connectPatiently,
   connectPromptly,
@@ -173,6 +169,9 @@ async function startRunner(
       },
       observer: metrics?.observer ?? { ended: () => undefined, postponed: () => undefined },
       tracer: traces,
+      bodyLimits: new BodyLimits(redis.prompt),
+      isDown: (target) => targetsOpen.isDown(target),
+      now: () => redisTime(redis.prompt).catch(() => Date.now()),
       settings: settingsOf(config),
       installation,
       brakes,
@@ -210,50 +209,6 @@ async function startRunner(
       const rest = Promise.allSettled([notifying?.stop(), endpoints?.close(), traces?.close()]);
       await Promise.race([rest, sleep(REST_MS, undefined, { ref: false })]);
       targetsOpen.close();
-    },
-  };
-}
-
-interface NotifyingParts {
-  readonly redis: RunnerOptions['redis'];
-  readonly queues: QueueSet;
-  readonly brakes: Brakes;
-  readonly limits: LiveLimits;
-  readonly log: Log;
-}
-
-/** Tells whoever wants to be told; undefined where nobody does. */
-function startNotifying(
-  { hooks }: Config,
-  { redis, queues, brakes, limits, log }: NotifyingParts,
-): { stop(): Promise<void> } | undefined {
-  if (hooks.size === 0) return undefined;
-  const blocking = connectForBlocking(redis.patient);
-  const notices = new Notices({
-    redis: blocking,
-    subscribers: [...hooks.values()],
-    async deliver(name, id, notice) {
-      const hook = hooks.get(name);
-      // Another worker may have it.
-      if (!hook) throw new FerryError('CONFIG_INVALID', `there is no notify.${name}`);
-      await postSigned(await hook.resolve(), id, notice);
-    },
-    onRefused: (hook, error) => log.warn({ hook }, `${error.message}; it is tried again`),
-    onGivenUp: (hook, error) => log.error({ hook }, `nobody was told: ${error.message}`),
-  });
-  const views = new JobViews(redis.prompt, queues);
-  const watchman = new Watchman({
-    redis: redis.prompt,
-    ...{ queues, brakes, notices },
-    overview: new Overview({ redis: redis.prompt, queues, views }),
-    limits: () => limits.current,
-    onError: (error) => log.debug({ error: error.message }, 'watchman'),
-  });
-  return {
-    async stop() {
-      await watchman.close();
-      await notices.close();
-      blocking.disconnect();
     },
   };
 }

@@ -34,6 +34,7 @@ export async function doctor(
   }
   if (options.json) printJson(checks);
   else if (targets.length === 0) say('no targets are configured', options);
+  if (interrupt.signal.aborted) return 130; // what was broken off says nothing
   const failed = checks.filter(({ state }) => state === 'failed');
   if (failed.length === 0) return 0;
   return failed.every(({ code }) => code === 'CREDENTIALS_MISSING') ? 2 : 3;

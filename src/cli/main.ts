@@ -4,6 +4,7 @@ import { classify, FerryError } from '../errors.ts';
 import { VERSION } from '../version.ts';
 import { exitCodeOf, type GlobalOptions, printError } from './output.ts';
 import { createProgram } from './program.ts';
+import { wasInterrupted } from './signals.ts';
 
 let exitCode = 0;
 const program = createProgram(async (command, load) => {
@@ -21,11 +22,16 @@ try {
 } catch (error) {
   exitCode = handle(error);
 }
-process.exitCode = exitCode;
+// What was broken off has neither succeeded nor failed.
+process.exitCode = wasInterrupted() && exitCode !== 0 ? 130 : exitCode;
 
 function handle(error: unknown): number {
   const options = program.opts<GlobalOptions>();
   if (!(error instanceof CommanderError)) {
+    if (wasInterrupted()) {
+      process.stderr.write('interrupted\n');
+      return 130;
+    }
     const failure = classify(error);
     printError(failure, options);
     return exitCodeOf(failure);

@@ -22,6 +22,8 @@ export function exitCodeOf({ code }: { readonly code: string }): number {
     'REDIS_UNSUITABLE',
     'NETWORK',
     'SERVER_UNAVAILABLE',
+    'TRANSFER_STALLED',
+    'PROXY_REFUSED',
     'TLS_UNTRUSTED',
     'HOST_NOT_FOUND',
     'NOT_VCD',

@@ -1,8 +1,16 @@
+let interrupted = false;
+
+/** Whether somebody wanted this command to end before its time. */
+export function wasInterrupted(): boolean {
+  return interrupted;
+}
+
 /** Ctrl-C and `kill`, as a signal that things can wait for. A second one ends the process at once. */
 export function interruption(): { signal: AbortSignal; close: () => void } {
   const controller = new AbortController();
   const onSignal = (): void => {
     if (controller.signal.aborted) process.exit(130);
+    interrupted = true;
     controller.abort();
   };
   process.on('SIGINT', onSignal);

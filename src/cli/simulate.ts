@@ -53,34 +53,68 @@ export async function simulate(_args: string[], options: SimulateOptions): Promi
   if ((tlsCert === undefined) !== (tlsKey === undefined)) {
     throw new FerryError('USAGE', '--tls-cert and --tls-key go together');
   }
-  const simulator = await startSimulator({
-    port: options.port,
-    ...definedOf(options),
-    store: options.store,
-    ...servedOf(options),
-    legacyLogin: options.legacyLogin,
-    ...(options.transferUrl === undefined ? {} : { transferUrl: options.transferUrl }),
-    ...limitsOf(options),
-    importTimeMs: time('--import-time', options.importTime),
-    importMsPerGB: time('--import-time-per-gb', options.importTimePerGb),
-    importSlots: options.importSlots,
-    sessionIdleMs: time('--session-idle', options.sessionIdle),
-    sessionAbsoluteMs: time('--session-lifetime', options.sessionLifetime),
-    transferIdleMs: time('--transfer-idle', options.transferIdle),
-    downloadTimeMs: time('--download-time', options.downloadTime),
-    cancelTimeMs: time('--cancel-time', options.cancelTime),
-    linkDelayMs: time('--link-delay', options.linkDelay),
-    ...(bytesPerSecond === undefined ? {} : { rateBytesPerSecond: bytesPerSecond }),
-    ...(tlsCert !== undefined && tlsKey !== undefined
-      ? { tls: { cert: readFileSync(tlsCert, 'utf8'), key: readFileSync(tlsKey, 'utf8') } }
-      : {}),
-  });
-  for (const rule of readFaults(options.faults)) simulator.world.faults.add(rule);
-  const { url, org, user, password, catalog } = simulator;
-  printJson({ url, org, user, password, catalog });
-  await untilAborted(interrupt.signal);
-  await simulator.close();
-  return 0;
+  const rules = readFaults(options.faults);
+  const simulator = await listening(options, () =>
+    startSimulator({
+      port: options.port,
+      ...definedOf(options),
+      store: options.store,
+      ...servedOf(options),
+      legacyLogin: options.legacyLogin,
+      ...(options.transferUrl === undefined ? {} : { transferUrl: options.transferUrl }),
+      ...limitsOf(options),
+      importTimeMs: time('--import-time', options.importTime),
+      importMsPerGB: time('--import-time-per-gb', options.importTimePerGb),
+      importSlots: options.importSlots,
+      sessionIdleMs: time('--session-idle', options.sessionIdle),
+      sessionAbsoluteMs: time('--session-lifetime', options.sessionLifetime),
+      transferIdleMs: time('--transfer-idle', options.transferIdle),
+      downloadTimeMs: time('--download-time', options.downloadTime),
+      cancelTimeMs: time('--cancel-time', options.cancelTime),
+      linkDelayMs: time('--link-delay', options.linkDelay),
+      ...(bytesPerSecond === undefined ? {} : { rateBytesPerSecond: bytesPerSecond }),
+      ...(tlsCert !== undefined && tlsKey !== undefined
+        ? { tls: { cert: readPem('--tls-cert', tlsCert), key: readPem('--tls-key', tlsKey) } }
+        : {}),
+    }),
+  );
+  try {
+    for (const rule of rules) simulator.world.faults.add(rule);
+    const { url, org, user, password, catalog } = simulator;
+    printJson({ url, org, user, password, catalog });
+    await untilAborted(interrupt.signal);
+    return 0;
+  } finally {
+    interrupt.close();
+    await simulator.close();
+  }
+}
+
+/** @throws FerryError CONFIG_INVALID for a port that somebody else has, or that may not be used */
+async function listening<T>(
+  { host = '127.0.0.1', port }: Pick<SimulateOptions, 'host' | 'port'>,
+  start: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await start();
+  } catch (error) {
+    const { code, syscall } = error as NodeJS.ErrnoException;
+    if (syscall !== 'listen' && syscall !== 'getaddrinfo') throw error;
+    throw new FerryError('CONFIG_INVALID', `${host} port ${port} can't be listened on (${code})`, {
+      cause: error,
+      hint: 'Say another --port, or --port 0 for one that is free.',
+    });
+  }
+}
+
+/** @throws FerryError USAGE */
+function readPem(option: string, path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new FerryError('USAGE', `${option}: ${path} can't be read (${code})`);
+  }
 }
 
 function definedOf({
@@ -114,7 +148,7 @@ async function simulateLibrary(options: SimulateOptions): Promise<number> {
   const { port, password, items } = options;
   const named = password === undefined ? {} : { password };
   const interrupt = interruption();
-  const library = await startLibrary({ port, items, ...named });
+  const library = await listening(options, () => startLibrary({ port, items, ...named }));
   try {
     for (const rule of rules) library.faults.add(rule);
     const { url, user, password: needed } = library;

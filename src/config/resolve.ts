@@ -99,7 +99,7 @@ export async function resolveHook(
   const text =
     secretFile === undefined
       ? substitute(secret ?? '', `${key}.secret`, where)
-      : (await readText(secretFile, `${key}.secretFile`, where)).trimEnd();
+      : await readSecret(secretFile, `${key}.secretFile`, where);
   return { url: new URL(address), secret: text };
 }
 
@@ -118,7 +118,7 @@ export async function resolveLogin(
     const found =
       file === undefined
         ? text && substitute(text, `dashboard.${key}`, where)
-        : (await readText(file, `dashboard.${key}File`, where)).trimEnd();
+        : await readSecret(file, `dashboard.${key}File`, where);
     if (found !== '') return found;
     throw new FerryError('CREDENTIALS_MISSING', `dashboard.${key} in ${where.file} is empty`, {
       hint: 'Give the dashboard the password or token that it is to ask for.',
@@ -165,7 +165,7 @@ async function credentialsOf(name: string, value: Value, where: Where): Promise<
   ): Promise<string | undefined> => {
     const file = value(`${key}File`);
     if (file === undefined) return value(key);
-    return (await readText(file, `targets.${name}.${key}File`, where)).trimEnd();
+    return await readSecret(file, `targets.${name}.${key}File`, where);
   };
   const password = await secret('password');
   if (password !== undefined) return { kind: 'password', user: value('user') ?? '', password };
@@ -184,6 +184,11 @@ async function credentialsOf(name: string, value: Value, where: Where): Promise<
     assertion: await read('samlAssertionFile'),
     ...(value('samlKeyFile') === undefined ? {} : { key: await read('samlKeyFile') }),
   };
+}
+
+/** A file's text without the end of its last line; blanks at the end of a password are its own. */
+async function readSecret(...args: Parameters<typeof readText>): Promise<string> {
+  return (await readText(...args)).replace(/\r?\n$/, '');
 }
 
 async function readText(path: string, key: string, { folder, file }: Where): Promise<string> {

@@ -62,7 +62,9 @@ const worker = z.strictObject({
     ),
   outage: time(60_000, LONGEST_PATIENCE_MS, 'a time like 30d, from 1m to 365d')
     .prefault('30d')
-    .describe('So long a target may be out of reach before its jobs begin to give up.'),
+    .describe(
+      'So long a target may be out of reach before uploads that have begun there begin to give up.',
+    ),
   trickleEvery: time(100, LONGEST_TRICKLE_MS, 'a time like 5m, from 100ms to 30m')
     .prefault('5m')
     .describe('How often an upload outside its window sends a little.'),

@@ -70,9 +70,8 @@ export class Brakes {
     const isWorse = code === 'QUOTA_EXCEEDED' && before?.trialAt !== null;
     if (before && isInForce(before) && !isWorse) return;
     const trials = before?.code === code ? before.trials + 1 : 0;
-    const wait = Math.min(FIRST_TRIAL_MS * 2 ** trials, LONGEST_TRIAL_MS);
     // To see whether a quota is still full would take sending a whole package.
-    const trialAt = code === 'QUOTA_EXCEEDED' ? null : Date.now() + wait;
+    const trialAt = code === 'QUOTA_EXCEEDED' ? null : Date.now() + trialWaitMs(trials);
     const since = before?.since ?? Date.now();
     await this.#set(target, { code, message, hint, since, trialAt, trials });
     await this.#redis.del(trialKey(target));
@@ -133,7 +132,13 @@ export class Brakes {
   }
 }
 
-/** True while no job may be let through. */
-export function isInForce({ trialAt }: Brake): boolean {
-  return trialAt === null || Date.now() < trialAt;
+function trialWaitMs(trials: number): number {
+  return Math.min(FIRST_TRIAL_MS * 2 ** trials, LONGEST_TRIAL_MS);
+}
+
+/** True while no job may be let through. What lies further off was written by a clock that is ahead. */
+export function isInForce({ trialAt, trials }: Brake): boolean {
+  if (trialAt === null) return true;
+  const leftMs = trialAt - Date.now();
+  return leftMs > 0 && leftMs <= trialWaitMs(trials);
 }

@@ -1,8 +1,13 @@
-const MiB = 1024 * 1024;
+const KiB = 1024;
+const MiB = 1024 * KiB;
+/** Adapting to a slow line ends here; what refuses larger bodies is met with less. */
 const SMALLEST = 8 * MiB;
+export const SMALLEST_CHUNK_BYTES = 64 * KiB;
 const LARGEST = 1024 * MiB;
 const FIRST = 64 * MiB;
 const AIM_MS = 30_000;
+/** So often in a row a size has to come to nothing before it is taken for too large. */
+const FAILURES_THAT_REFUSE = 2;
 
 /** A range of a file: bytes [start, end). */
 export interface Range {
@@ -10,40 +15,82 @@ export interface Range {
   readonly end: number;
 }
 
+/** What stands in front of a target lets no larger bodies pass: known to all uploads to it. */
+export interface BodyLimit {
+  /** Bytes of the smallest body that was refused of late; undefined if none was. */
+  readonly refusedBytes: number | undefined;
+  refuse(bytes: number): void;
+}
+
 /**
  * How much to send in one PUT. A chunk should take about half a minute: short enough to lose little,
- * long enough for its overhead not to show.
+ * long enough for its overhead not to show. Where something in between refuses bodies of a size, or cuts
+ * them again and again before a byte was kept, chunks stay well below that.
  */
 export class ChunkSizer {
-  readonly #fixed: number | undefined;
+  readonly #largest: number;
+  readonly #isFixed: boolean;
+  readonly #limit: BodyLimit;
   #bytes: number;
+  #failures = 0;
 
-  /** @param fixed bytes; undefined to adapt to the line */
-  constructor(fixed?: number) {
-    this.#fixed = fixed;
+  /** @param fixed bytes, no more; undefined to adapt to the line */
+  constructor(fixed?: number, limit: BodyLimit = unlimited()) {
+    this.#isFixed = fixed !== undefined;
+    this.#largest = fixed ?? LARGEST;
     this.#bytes = fixed ?? FIRST;
+    this.#limit = limit;
   }
 
   get bytes(): number {
-    return this.#bytes;
+    const { refusedBytes } = this.#limit;
+    if (refusedBytes === undefined) return this.#bytes;
+    // Half of what was refused: to look for the very limit would cost more than it brings.
+    return Math.min(this.#bytes, Math.max(SMALLEST_CHUNK_BYTES, Math.floor(refusedBytes / 2)));
   }
 
   /** A chunk of so many bytes went through in this time. */
   sent(bytes: number, ms: number): void {
-    if (this.#fixed !== undefined || bytes < Math.min(this.#bytes, SMALLEST)) return;
+    this.#failures = 0;
+    if (this.#isFixed || bytes < Math.min(this.bytes, SMALLEST)) return;
     const ideal = (bytes / Math.max(ms, 1)) * AIM_MS;
     // At most eightfold at once: one fast chunk may have gone into a buffer.
-    this.#bytes = clamp(Math.min(ideal, this.#bytes * 8));
+    this.#bytes = this.#clamp(Math.min(ideal, this.#bytes * 8));
   }
 
-  /** A chunk did not go through: a proxy may refuse or cut bodies of that size. */
-  failed(): void {
-    if (this.#fixed === undefined) this.#bytes = clamp(this.#bytes / 2);
+  /**
+   * A chunk did not go through.
+   *
+   * @param isVain nothing of it was kept
+   */
+  failed(bytes: number, { isVain }: { readonly isVain: boolean }): void {
+    if (!this.#isFixed) this.#bytes = this.#clamp(this.#bytes / 2);
+    this.#failures = isVain ? this.#failures + 1 : 0;
+    if (this.#failures >= FAILURES_THAT_REFUSE) this.refused(bytes);
+  }
+
+  /** Something said that a chunk of so many bytes is too large. */
+  refused(bytes: number): void {
+    this.#failures = 0;
+    // It is known to be less: down in large steps, each costs a request.
+    this.#limit.refuse(Math.max(SMALLEST_CHUNK_BYTES, Math.floor(bytes / 2)));
+  }
+
+  #clamp(bytes: number): number {
+    return Math.floor(Math.min(this.#largest, Math.max(SMALLEST, bytes)));
   }
 }
 
-function clamp(bytes: number): number {
-  return Math.floor(Math.min(LARGEST, Math.max(SMALLEST, bytes)));
+function unlimited(): BodyLimit {
+  let refusedBytes: number | undefined;
+  return {
+    get refusedBytes() {
+      return refusedBytes;
+    },
+    refuse(bytes) {
+      refusedBytes = Math.min(refusedBytes ?? bytes, bytes);
+    },
+  };
 }
 
 /**

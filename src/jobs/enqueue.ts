@@ -46,6 +46,8 @@ interface Claim extends PlaceClaim {
   readonly isTaken: boolean;
 }
 
+/** The field of a job's hash in which the first command that has added it leaves word. */
+const MADE_FIELD = 'ferry:made';
 const DEFAULT_PRIORITY = 1_000;
 /** So many go to Redis at once, and are on its disk together. */
 const BULK = 500;
@@ -167,16 +169,30 @@ export class Enqueuer {
       for (const [at, jobs] of groupBy(made, dueAt)) {
         await this.#lanes.lineUp(queue, jobs.map(toWaiting), at);
       }
+      const isOurs = await this.#signed(queue, made);
       for (const [i, job] of made.entries()) {
         const claim = some[i] as Claim;
-        // Whoever had taken the place may have added the job in the meantime.
-        const there = claim.isTaken ? await this.#views.find(claim.id) : undefined;
-        const state = job.opts.delay ? 'delayed' : 'waiting';
-        const isTheirs = there && Date.parse(there.enqueuedAt) !== job.timestamp;
-        added.set(claim, isTheirs ? { ...there, existing: true } : viewOf(job, state));
+        const own = viewOf(job, job.opts.delay ? 'delayed' : 'waiting');
+        const there = isOurs[i] ? undefined : await this.#views.find(claim.id);
+        added.set(claim, there ? { ...there, existing: true } : own);
       }
     }
     return added;
+  }
+
+  /**
+   * Which of the jobs this command has added: another one that wants the same may have been quicker, and
+   * then adding them has done nothing.
+   */
+  async #signed(queue: string, jobs: readonly Job[]): Promise<boolean[]> {
+    const pipeline = this.#redis.pipeline();
+    const bull = this.#queues.of(queue);
+    for (const { id = '' } of jobs) pipeline.hsetnx(bull.toKey(id), MADE_FIELD, 1);
+    const answers = (await pipeline.exec()) ?? [];
+    return answers.map(([error, isFirst]) => {
+      if (error) throw error;
+      return isFirst === 1;
+    });
   }
 
   async #joinNew(claims: readonly Claim[]): Promise<void> {

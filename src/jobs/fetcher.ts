@@ -9,7 +9,7 @@ import { type AdmissionDeps, admit } from './limits/admission.ts';
 import type { Begun } from './limits/begun.ts';
 import type { Lanes } from './limits/lanes.ts';
 import type { TargetLimits } from './limits/limits.ts';
-import { freePlace, takePlace } from './limits/line.ts';
+import { endRun, takePlace } from './limits/line.ts';
 import { queueOfJob } from './names.ts';
 
 /** A queue to serve. */
@@ -38,7 +38,7 @@ export interface FetcherOptions {
   readonly leaseMs: number;
   /** Fetch these jobs alone. */
   readonly only: ReadonlySet<string> | undefined;
-  /** True while uploads to a target wait for it to answer. */
+  /** True while a target does not answer this process. */
   readonly isDown: (target: string) => boolean;
   /** Ids of the jobs that run in this process. */
   readonly running: (target: string) => readonly string[];
@@ -100,11 +100,13 @@ export class Fetcher {
     let job: Job | undefined;
     try {
       if (allowed !== 'all' && allowed.size === 0) return undefined;
-      if (!(await takePlace(redis, limits, { token, leaseMs }))) return undefined;
+      const place = await takePlace(redis, limits, { token, leaseMs });
+      if (place === undefined) return undefined;
       try {
-        job = await this.#take(served, token, { allowed, onlyBegun });
+        const isForBegun = onlyBegun || place === 'begun';
+        job = await this.#take(served, token, { allowed, onlyBegun: isForBegun });
       } finally {
-        if (!job) await freePlace(redis, target, token);
+        if (!job) await endRun(redis, target, token);
       }
       return job;
     } finally {
@@ -197,11 +199,11 @@ export class Fetcher {
   async #allowed({
     target,
   }: ServedQueue): Promise<{ allowed: ReadonlySet<string> | 'all'; isTrial: boolean }> {
-    const { only, brakes, isDown, running } = this.#options;
+    const { only, brakes, isDown } = this.#options;
     const brake = this.#brakes.get(target);
     const isTrial = brake !== undefined && !isInForce(brake) && (await brakes.beginTrial(target));
-    // While a target is down, the upload that runs is the one that sees whether it answers again.
-    const isHeld = brake ? !isTrial : isDown(target) && running(target).length > 0;
+    // What this process can't reach others may: they are not to wait for its jobs.
+    const isHeld = brake ? !isTrial : isDown(target);
     if (!isHeld) return { allowed: only ?? 'all', isTrial };
     const wished = await brakes.wishes(target);
     return { allowed: new Set(only ? wished.filter((id) => only.has(id)) : wished), isTrial };

@@ -13,9 +13,9 @@ import type { JobProgress, Stage } from './job-data.ts';
  * This file alone knows BullMQ's keys (`<job>:lock`, `<queue>:stalled`, the job's hash), as of
  * bullmq 6.7; a test fails when that layout changes.
  *
- * It also keeps the run's place on the line, where it holds one.
+ * It also keeps the run's place on the line, where it holds one, and counts it among those under way.
  *
- * KEYS lock, stalled, job, line; ARGV token, ttlMs, jobId, data or '', progress or '', 1 or '' for a
+ * KEYS lock, stalled, job, line, runs; ARGV token, ttlMs, jobId, data or '', progress or '', 1 or '' for a
  * place that is held
  * Returns 1 and the operator's wish or '', 0 if another has the lock, -1 if the job is gone.
  */
@@ -26,11 +26,10 @@ redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 redis.call('SREM', KEYS[2], ARGV[3])
 if ARGV[4] ~= '' then redis.call('HSET', KEYS[3], 'data', ARGV[4]) end
 if ARGV[5] ~= '' then redis.call('HSET', KEYS[3], 'progress', ARGV[5]) end
-if ARGV[6] ~= '' then
-  local time = redis.call('TIME')
-  local now = time[1] * 1000 + math.floor(time[2] / 1000)
-  redis.call('ZADD', KEYS[4], 'XX', now + ARGV[2], ARGV[1])
-end
+local time = redis.call('TIME')
+local until_ = time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[2]
+redis.call('ZADD', KEYS[5], until_, ARGV[1])
+if ARGV[6] ~= '' then redis.call('ZADD', KEYS[4], 'XX', until_, ARGV[1]) end
 return {1, redis.call('HGET', KEYS[3], 'ferry:wish') or ''}`;
 
 /** The field of a job's hash in which an operator's wish waits; it outlives any worker. */
@@ -47,6 +46,8 @@ export interface LeaseOptions {
   readonly toKey: (type: string) => string;
   /** Where the places on the line to the target are. */
   readonly lineKey: string;
+  /** Where the runs under way are. */
+  readonly runsKey: string;
   /** Whether this run holds one. */
   readonly holdsPlace: () => boolean;
   readonly token: string;
@@ -80,7 +81,7 @@ export class Lease {
     this.#options = options;
     this.#redis = options.redis as BeatRedis;
     if (!('ferryBeat' in this.#redis)) {
-      options.redis.defineCommand('ferryBeat', { numberOfKeys: 4, lua: BEAT });
+      options.redis.defineCommand('ferryBeat', { numberOfKeys: 5, lua: BEAT });
     }
     const beatMs = Math.min(1_000, options.leaseMs / 6);
     this.#timers = [
@@ -162,7 +163,7 @@ export class Lease {
   }
 
   async #send(): Promise<void> {
-    const { toKey, token, leaseMs, lineKey, holdsPlace, onBeatError } = this.#options;
+    const { toKey, token, leaseMs, lineKey, runsKey, holdsPlace, onBeatError } = this.#options;
     const id = this.#job.id ?? '';
     const sentAt = now();
     const data = this.#data;
@@ -174,6 +175,7 @@ export class Lease {
         toKey('stalled'),
         toKey(id),
         lineKey,
+        runsKey,
         token,
         leaseMs,
         id,

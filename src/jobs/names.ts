@@ -74,6 +74,11 @@ export function lineKey(target: string): string {
   return `${PREFIX}:line:${target}`;
 }
 
+/** Runs of a target's jobs that are under way: members with the time until which they are believed so. */
+export function runsKey(target: string): string {
+  return `${PREFIX}:runs:${target}`;
+}
+
 /** Bytes of a storage profile that jobs under way will take. */
 export function storageKey(profile: string): string {
   return `${PREFIX}:storage:${profile}`;
@@ -81,6 +86,9 @@ export function storageKey(profile: string): string {
 
 /** From a target to how many operations its vCD allows at once, as far as it has told. */
 export const CEILINGS_KEY = `${PREFIX}:ceilings`;
+
+/** From a target to the smallest body that something in front of it has refused. */
+export const BODY_LIMITS_KEY = `${PREFIX}:body-limits`;
 
 /** From a target and a host to when its login was rejected last, and how often in a row. */
 export const REJECTIONS_KEY = `${PREFIX}:rejections`;

@@ -57,11 +57,6 @@ export function afterCall(
   return { since: goesOn ? outage.since : now, until: null };
 }
 
-/** Whether the target is out of reach at present, and has been for no longer than that. */
-export function isOutage({ outage }: Pick<Checkpoint, 'outage'>, longestMs: number): boolean {
-  return outage?.until === null && Date.now() - outage.since <= longestMs;
-}
-
 /** How long the target was out of reach since bytes last got through, in milliseconds. */
 export function outageMs(
   { outage, progressedAt }: Pick<Checkpoint, 'outage' | 'progressedAt'>,

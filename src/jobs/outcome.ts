@@ -14,7 +14,6 @@ import type { Lanes } from './limits/lanes.ts';
 import type { TargetLimits } from './limits/limits.ts';
 import type { StorageShares } from './limits/storage-shares.ts';
 import { queueOf } from './names.ts';
-import { isOutage } from './outage.ts';
 import type { Reservations } from './reservations.ts';
 import { retryDelayMs } from './retry.ts';
 import type { UploadResult } from './upload-deps.ts';
@@ -45,6 +44,10 @@ export interface Shared {
   readonly inFlight: InFlight;
   readonly begun: Begun;
   readonly observer: RunObserver;
+  /** True while a target does not answer this process. */
+  readonly isDown: (target: string) => boolean;
+  /** Milliseconds since the epoch, by the clock that all workers share. */
+  readonly now: () => Promise<number>;
   /** As they are now. */
   readonly limitsOf: (target: string) => TargetLimits;
 }
@@ -165,19 +168,27 @@ async function giveBack(ending: Ending): Promise<void> {
 /** Whether a failure is one after which, in the end, the job is given up. */
 export function isOfJob(
   { code }: FerryError,
-  checkpoint: Pick<Checkpoint, 'outage'>,
-  outageMs: number,
+  { outage }: Pick<Checkpoint, 'outage'>,
+  { isDown, outageMs }: { readonly isDown: boolean; readonly outageMs: number },
 ): boolean {
-  return !isTargetFault(code) && !OUTSIDE.has(code) && !isOutage(checkpoint, outageMs);
+  if (isTargetFault(code) || OUTSIDE.has(code)) return false;
+  const awayMs = outage === null ? 0 : Date.now() - outage.since;
+  return !isDown || awayMs > outageMs;
 }
 
-/** Handed over: nothing has happened to the job. */
-export async function handOver(ending: Ending): Promise<void> {
+/**
+ * Handed over: nothing has happened to the job.
+ *
+ * @param why this process can't work on it; undefined where it stops
+ */
+export async function handOver(ending: Ending, why?: FerryError): Promise<void> {
   const { job, token, lease, record } = ending;
+  if (why) record.note({ error: toJobError(why, record.data.request, false) });
   await lease.close();
   await takeTurn(ending);
   await job.moveToWait(token);
-  record.say('info', 'handed to the next worker');
+  if (why) record.say('warn', `${why.code}: ${why.message}; left to other workers`);
+  else record.say('info', 'handed to the next worker');
 }
 
 /**
@@ -198,7 +209,8 @@ export async function postpone(
   const isServersLimit = failure.code === 'TARGET_BUSY' && failure.facts['status'] !== undefined;
   if (isServersLimit) await ending.ceilings.lower(request.target).catch(() => undefined);
   // Counted from the first failure in a row; what lies outside is not the job's to be counted.
-  const isOwn = isOfJob(failure, data.checkpoint, outageMs);
+  const isDown = ending.isDown(request.target);
+  const isOwn = isOfJob(failure, data.checkpoint, { isDown, outageMs });
   // Nor is the time in which nobody was there to run it.
   const wasIdle = record.begunAt - data.retryAt > IDLE_MS;
   const failing = wasIdle ? record.begunAt : (data.failingSince ?? Date.now());
@@ -213,7 +225,8 @@ export async function postpone(
   }
   const attempts = data.attempts + 1;
   const delayMs = delayOf(failure, attempts);
-  const retryAt = Date.now() + delayMs;
+  // By the clock of Redis: that of this machine may be wrong, and others go by what is written here.
+  const retryAt = (await ending.now()) + delayMs;
   const error = toJobError(failure, request, false);
   const waitsForWindow = failure.code === 'WINDOW_CLOSED';
   record.note({ attempts, retryAt, failingSince: isOwn ? since : null, error, waitsForWindow });

@@ -1,5 +1,6 @@
 import type { Job } from 'bullmq';
 import type { VcdClient } from '../vcd/client.ts';
+import type { BodyLimits } from './body-limits.ts';
 import type { Lease } from './lease.ts';
 import type { ItemOffers } from './offers.ts';
 import type { GivingUp, Shared } from './outcome.ts';
@@ -30,6 +31,7 @@ export interface ProcessorWorld extends Shared {
   /** Undefined where nobody wants traces. */
   readonly tracer: Tracer | undefined;
   readonly settings: ProcessorSettings;
+  readonly bodyLimits: BodyLimits;
   /** Names this installation in the marks of what it creates. */
   readonly installation: string;
   readonly log: Log;

@@ -1,11 +1,11 @@
 import { type Job, UnrecoverableError } from 'bullmq';
-import { classify, isTargetFault } from '../errors.ts';
+import { classify, type FerryError, isTargetFault } from '../errors.ts';
 import { boundLog } from './bound-log.ts';
 import { cleanUp } from './clean-up.ts';
 import { isCopy } from './copy/copy.ts';
 import { leaveSource } from './copy/copy-item.ts';
 import { cleanUpDownload, downloadItem, leaveOffer } from './download/download-item.ts';
-import { type Checkpoint, type JobProgress, parseJobData } from './job-data.ts';
+import { type Checkpoint, hasBegun, type JobProgress, parseJobData } from './job-data.ts';
 import { toJobError } from './job-error.ts';
 import { JobRecord } from './job-record.ts';
 import type { JobRequest } from './job-request.ts';
@@ -21,13 +21,11 @@ import { runUpload } from './run-upload.ts';
 import type { Download, Upload, UploadResult, Work } from './upload-deps.ts';
 import { workOf } from './work-of.ts';
 
-/** Failures for good that come from the server: three equal ones in a row are hardly three accidents. */
-const OF_SERVER: ReadonlySet<string> = new Set([
-  'IMPORT_REJECTED',
-  'VCD_REJECTED',
-  'RESEND_LIMIT',
-  'GAVE_UP',
-]);
+/**
+ * Failures for good that come from the server: three equal ones in a row are hardly three accidents. Not
+ * what it says of a package: ten bad ones hold nobody else.
+ */
+const OF_SERVER: ReadonlySet<string> = new Set(['VCD_REJECTED', 'RESEND_LIMIT', 'GAVE_UP']);
 
 /**
  * BullMQ's side of an upload: reads the job's data, tells the story, and moves the job to where its
@@ -77,10 +75,17 @@ export async function processJob(world: ProcessorWorld, run: Run): Promise<void>
     // Whatever the job needs now, somebody else does it.
     if (failure.code === 'LOCK_LOST') log.warn({}, failure.message);
     else if (failure.code === 'SHUTDOWN') await handOver(ending);
+    else if (isForOthers(failure, ending, world.isDown(target))) await handOver(ending, failure);
     else await postpone(ending, failure, world.settings);
   } finally {
     trace.end();
   }
+}
+
+/** Not begun, and of a target that this process can't reach: another worker may. */
+function isForOthers(failure: FerryError, { record }: Ending, isDown: boolean): boolean {
+  const isTransient = failure.kind === 'transient' && !isTargetFault(failure.code);
+  return isDown && isTransient && !hasBegun(record.data);
 }
 
 function jobOf({ job }: Run): { readonly id: string; readonly enqueuedAt: number } {

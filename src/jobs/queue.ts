@@ -13,7 +13,8 @@ import { type JobDetails, toState } from './job-view.ts';
 import { JobViews } from './job-views.ts';
 import { WISH_FIELD } from './lease.ts';
 import type { Limits } from './limits/limits.ts';
-import { queueOf, queueOfJob, targetOfJob, WAKE_CHANNEL, wishesKey, workersKey } from './names.ts';
+import { queueOf, queueOfJob, targetOfJob, WAKE_CHANNEL, wishesKey } from './names.ts';
+import { workersOf } from './presence.ts';
 import { QueueSet } from './queue-set.ts';
 import { Rejections } from './rejections.ts';
 import { claimPlaces, findHolders, sameUploadKey } from './same-upload.ts';
@@ -207,8 +208,7 @@ export class UploadQueues {
 
   /** True while some worker, of any host, takes this target's jobs, or those of a pool of it. */
   async isServed(target: string, pool: string | null = null): Promise<boolean> {
-    const key = workersKey(queueOf(target, pool));
-    return (await this.#redis.zcount(key, Date.now(), '+inf')) > 0;
+    return (await workersOf(this.#redis, queueOf(target, pool))).length > 0;
   }
 
   /**

@@ -8,10 +8,12 @@ import type { AdmissionDeps } from './limits/admission.ts';
 import type { Begun } from './limits/begun.ts';
 import type { Lanes } from './limits/lanes.ts';
 import type { Limits, TargetLimits } from './limits/limits.ts';
+import { endRun } from './limits/line.ts';
 import { Places } from './limits/places.ts';
 import type { RateSeeker } from './limits/rate-seeker.ts';
-import { lineKey, targetOfJob, WAKE_CHANNEL, workersKey } from './names.ts';
+import { lineKey, runsKey, targetOfJob, WAKE_CHANNEL, workersKey } from './names.ts';
 import { openQueue } from './open-queue.ts';
+import { announce } from './presence.ts';
 import { processJob } from './processor.ts';
 import type { ProcessorWorld } from './processor-world.ts';
 
@@ -36,7 +38,7 @@ export interface RunnerOptions {
   readonly leaseMs: number;
   /** Work on these jobs alone, and do not count as a worker that serves the target. */
   readonly only?: ReadonlySet<string>;
-  /** True while uploads to a target wait for it to answer. */
+  /** True while a target does not answer this process. */
   readonly isDown: (target: string) => boolean;
   readonly world: ProcessorWorld;
 }
@@ -101,7 +103,6 @@ export class Runner {
 
   async start(): Promise<void> {
     const { redis } = this.#options;
-    await this.#applyConcurrency();
     for (const { worker } of this.#served) await worker.startStalledCheckTimer();
     redis.subscriber.on('message', () => this.#wake());
     await redis.subscriber.subscribe(WAKE_CHANNEL);
@@ -124,7 +125,6 @@ export class Runner {
 
   /** To be called when limits have changed. */
   async applyLimits(): Promise<void> {
-    await this.#applyConcurrency();
     for (const { target, queue } of this.#served) {
       const { windows } = this.limitsOf(target);
       if (windows && windows.closesAt(Date.now()) === undefined) continue;
@@ -135,13 +135,6 @@ export class Runner {
     }
     for (const { claim } of this.#runs.values()) await claim();
     this.#wake();
-  }
-
-  async #applyConcurrency(): Promise<void> {
-    for (const { target, queue } of this.#served) {
-      const { concurrency, imports } = this.limitsOf(target);
-      await queue.setGlobalConcurrency(concurrency + imports);
-    }
   }
 
   /** As they are now. */
@@ -188,8 +181,8 @@ export class Runner {
 
   async #announce(): Promise<void> {
     const { prompt } = this.#options.redis;
-    const until = Date.now() + PRESENCE_MS * 3;
-    for (const { name } of this.#served) await prompt.zadd(workersKey(name), until, this.id);
+    const queues = this.#served.map(({ name }) => name);
+    await announce(prompt, queues, { id: this.id, forMs: PRESENCE_MS * 3 });
   }
 
   async #fetchLoop(): Promise<void> {
@@ -251,6 +244,7 @@ export class Runner {
       redis: redis.prompt,
       toKey: (type) => served.worker.toKey(type),
       lineKey: lineKey(served.target),
+      runsKey: runsKey(served.target),
       holdsPlace: () => line.isHeld,
       token,
       leaseMs,
@@ -266,6 +260,7 @@ export class Runner {
       .finally(() => {
         lease.dispose();
         line.free();
+        void endRun(redis.prompt, served.target, token).catch(() => undefined); // it runs out
         if (this.#runs.get(id)?.stop === stop) this.#runs.delete(id);
         this.#wake();
       });

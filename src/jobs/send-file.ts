@@ -5,7 +5,7 @@ import { DigestWatch, type DigestWish } from '../source/digest-watch.ts';
 import { orAborted } from '../vcd/api.ts';
 import type { WantedFile } from '../vcd/entity.ts';
 import { assertWithinBudget } from './budget.ts';
-import { nextRange, type Range } from './chunks.ts';
+import { nextRange, type Range, SMALLEST_CHUNK_BYTES } from './chunks.ts';
 import { readEntity } from './follow.ts';
 import type { OwnItem } from './job-data.ts';
 import { TRICKLE_BYTES, untilWindowTurn, windowClosed } from './limits/window-turn.ts';
@@ -80,7 +80,7 @@ async function sendRest(transfer: FileTransfer, first: WantedFile): Promise<void
       if (wanted && wanted.bytesTransferred > before) patience.progressed();
     } catch (error) {
       transfer.troubled = true;
-      const { code } = classify(error);
+      const { code, facts } = classify(error);
       // Stopped by ourselves, for a trickle: nothing has failed.
       if (code === 'WINDOW_CLOSED' && deps.window.phase() !== 'closed') {
         wanted = await patience.repeat(() => transfer.untilSteady(), context.signal);
@@ -88,11 +88,16 @@ async function sendRest(transfer: FileTransfer, first: WantedFile): Promise<void
       }
       // Of an empty file nothing can be missing: its only PUT was taken, and the reply was lost.
       if (code === 'OFFSET_MISMATCH' && transfer.isEmpty) return;
-      if (code !== 'OFFSET_MISMATCH') deps.chunks.failed();
-      await patience.afterFailure(error, context.signal);
+      const bytes = transfer.lastBytes;
+      const isTooLarge = facts['status'] === 413 && bytes > SMALLEST_CHUNK_BYTES;
+      if (isTooLarge) deps.chunks.refused(bytes);
+      else await patience.afterFailure(error, context.signal);
       // An outage lasts longer than one request: reading the count is part of the same patience.
       wanted = await patience.repeat(() => transfer.untilSteady(), context.signal);
-      if (wanted && wanted.bytesTransferred > before) patience.progressed();
+      const hasMoved = wanted === undefined || wanted.bytesTransferred > before;
+      if (hasMoved) patience.progressed();
+      const isOfChunk = code !== 'OFFSET_MISMATCH' && !isTooLarge;
+      if (isOfChunk) deps.chunks.failed(bytes, { isVain: !hasMoved });
     }
   }
 }
@@ -103,6 +108,8 @@ class FileTransfer {
   troubled: boolean;
   readonly #sending: Sending;
   readonly #watch: DigestWatch | undefined;
+  /** Of the range that was sent last. */
+  lastBytes = 0;
   #askedAt = performance.now();
   #sentAt = performance.now();
 
@@ -234,6 +241,7 @@ class FileTransfer {
       fault = error;
     });
     const startedAt = performance.now();
+    this.lastBytes = range.end - range.start;
     deps.assertOwned();
     try {
       await deps.vcd.putRange(wanted.uploadHref, body, { ...range, total: source.size }, context);

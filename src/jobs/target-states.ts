@@ -4,7 +4,8 @@ import type { Brake, Brakes } from './brakes.ts';
 import { type JobState, toState } from './job-view.ts';
 import { SILENT_MS } from './limits/in-flight.ts';
 import type { Limits, TargetLimits } from './limits/limits.ts';
-import { inFlightKey, poolOfQueue, targetOfQueue, workersKey } from './names.ts';
+import { inFlightKey, poolOfQueue, targetOfQueue } from './names.ts';
+import { workersOf } from './presence.ts';
 import type { QueueSet } from './queue-set.ts';
 
 /** Why jobs that could begin do not. */
@@ -112,7 +113,7 @@ async function lookAt(
   const [jobCounts, [first], workers] = await Promise.all([
     queue.getJobCounts(),
     queue.getJobs(['wait', 'prioritized'], 0, 0, true),
-    redis.zrangebyscore(workersKey(name), Date.now(), '+inf'),
+    workersOf(redis, name),
   ]);
   const counts = { ...NONE };
   for (const [name, count] of Object.entries(jobCounts)) {

@@ -2,7 +2,7 @@ import { asked } from '../redis/asked.ts';
 import type { CallContext } from '../vcd/api.ts';
 import { ChunkSizer } from './chunks.ts';
 import { vdcView } from './deploy.ts';
-import type { Checkpoint } from './job-data.ts';
+import { type Checkpoint, hasBegun } from './job-data.ts';
 import type { JobRecord } from './job-record.ts';
 import type { JobRequest } from './job-request.ts';
 import { transferWindow } from './limits/transfer-window.ts';
@@ -103,7 +103,7 @@ export function workOf(
         leave: (entityHref) => asked(() => offers.leave(entityHref, jobId)),
         disabled: (entityHref) => asked(() => offers.disabled(entityHref)),
       },
-      chunks: new ChunkSizer(settings.chunkBytes),
+      chunks: new ChunkSizer(settings.chunkBytes, world.bodyLimits.of(request.target)),
       throttle: world.throttle(request.target),
       window: transferWindow(() => world.limitsOf(request.target)),
       onImported(ms) {
@@ -114,7 +114,12 @@ export function workOf(
       newPatience: () =>
         new Patience({
           limitMs: settings.patienceMs,
-          untilReachable: (signal) => access.gate.untilUp(signal),
+          async untilReachable(signal) {
+            // What has nothing there yet is another worker's as well, who may reach it.
+            const isBegun = hasBegun(record.data);
+            if (!isBegun && !(await access.gate.answers(signal))) throw new Error('it is down');
+            await access.gate.untilUp(signal);
+          },
           onRetry(error, delayMs) {
             log.warn({ code: error.code, delayMs }, error.message);
           },

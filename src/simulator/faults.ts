@@ -63,6 +63,8 @@ const RuleSchema = z.strictObject({
     file: z.string().optional(),
     /** The name of a header that the request lacks. */
     without: z.string().optional(),
+    /** Bytes: only what says that its body is longer. */
+    largerThan: z.number().int().min(0).optional(),
   }),
   /** Let this many matching requests pass first. Default 0. */
   after: z.number().int().min(0).optional(),
@@ -128,6 +130,8 @@ export class Faults {
       if (rule.on.method !== undefined && rule.on.method !== method) continue;
       if (!counted.path.test(path)) continue;
       if (rule.on.without !== undefined && rule.on.without.toLowerCase() in headers) continue;
+      const { largerThan } = rule.on;
+      if (largerThan !== undefined && !(Number(headers['content-length']) > largerThan)) continue;
       if (counted.file && !counted.file.test(fileOf(path) ?? '\n')) continue;
       counted.seen += 1;
       const nth = counted.seen - (rule.after ?? 0);

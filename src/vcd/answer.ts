@@ -45,6 +45,9 @@ const BY_MINOR_CODE: Readonly<Record<string, ErrorCode>> = {
 /** A server that asks for more is asked again all the same. */
 const LONGEST_WAIT_MS = 10 * 60_000;
 
+const TOO_LARGE =
+  'Something in front of vCD allows only smaller requests: pieces are made smaller by themselves. Raise its limit, or set `worker.chunkSize` below it.';
+
 /** vCD says the same of what is not there and of what one may not see. */
 export function isUnseen(error: unknown): boolean {
   return error instanceof FerryError && error.code === 'ITEM_GONE';
@@ -108,7 +111,8 @@ export function errorOfAnswer(answer: HttpAnswer, phase: Phase, label: string): 
   const code =
     byCode ?? BY_PHASE[phase][status] ?? (status >= 500 ? 'SERVER_UNAVAILABLE' : 'VCD_REJECTED');
   const said = vcd?.message ? `: ${vcd.message}` : silence(answer, phase);
-  return new FerryError(code, `${label} was answered ${status}${said}`, details);
+  const hint = status === 413 && phase === 'transfer' ? { hint: TOO_LARGE } : {};
+  return new FerryError(code, `${label} was answered ${status}${said}`, { ...details, ...hint });
 }
 
 /** vCD names each of its own answers, but for those to transfers. */

@@ -102,7 +102,7 @@ export class VcdApi {
   async getJson(path: string, context: CallContext): Promise<Readonly<Record<string, unknown>>> {
     const url = this.addressOf(path);
     const label = `GET ${url.pathname}`;
-    const { version } = await this.#session(context);
+    const { version } = await this.openSession(context);
     const accept = `application/json;version=${version}`;
     const request: ApiRequest = { method: 'GET', href: path, accept };
     const answer = await this.#sendAuthorized(request, url, label, context);
@@ -191,7 +191,7 @@ export class VcdApi {
     if (this.origin.protocol === 'https:' && url.protocol !== 'https:') {
       throw new FerryError('NOT_VCD', `${label}: the server names an address without TLS`);
     }
-    const session = await this.#session(context);
+    const session = await this.openSession(context);
     const verified = url.protocol === 'https:' && !this.#insecure;
     const trusted = url.origin === this.origin.origin || verified;
     const token = trusted ? session.token : {};
@@ -235,7 +235,7 @@ export class VcdApi {
   }
 
   /** A login serves all jobs: one that is stopped does not wait for it, nor end it. */
-  #session({ signal }: CallContext): Promise<OpenSession> {
+  openSession({ signal }: Pick<CallContext, 'signal'>): Promise<OpenSession> {
     return orAborted(this.session.get(), signal);
   }
 
@@ -245,7 +245,7 @@ export class VcdApi {
     label: string,
     context: CallContext,
   ): Promise<HttpAnswer> {
-    let session = await this.#session(context);
+    let session = await this.openSession(context);
     const send = ({ headers }: OpenSession): Promise<HttpAnswer> => {
       const sent: HttpRequest = {
         method: request.method,
@@ -268,7 +268,7 @@ export class VcdApi {
     for (let renewals = 0; ; renewals += 1) {
       const answer = await send(session);
       if (answer.status !== 401 || renewals === MAX_RENEWALS) return answer;
-      session = await this.session.renew(session);
+      session = await orAborted(this.session.renew(session), context.signal);
     }
   }
 }

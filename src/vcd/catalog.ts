@@ -67,7 +67,7 @@ export async function listCatalogs(
   { org, name }: { org: string; name?: string | undefined },
   context: CallContext,
 ): Promise<CatalogEntry[]> {
-  const { version } = await api.session.get();
+  const { version } = await api.openSession(context);
   // From 33.0 on an organisation no longer lists its catalogs.
   return compareVersions(version, '33.0') < 0
     ? catalogsByLinks(api, org, context)

@@ -68,8 +68,9 @@ export class VcdClient {
   }
 
   /** Logs in if need be. @throws FerryError as the login does */
-  async connect(): Promise<{ version: string }> {
-    const { version } = await this.#api.session.get();
+  async connect(context?: Pick<CallContext, 'signal'>): Promise<{ version: string }> {
+    const { session } = this.#api;
+    const { version } = await (context ? this.#api.openSession(context) : session.get());
     return { version };
   }
 

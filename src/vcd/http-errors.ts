@@ -1,5 +1,5 @@
 import { RequestError } from 'got';
-import { FerryError } from '../errors.ts';
+import { classify, FerryError, isExhausted } from '../errors.ts';
 
 const UNTRUSTED: Readonly<Record<string, string>> = {
   DEPTH_ZERO_SELF_SIGNED_CERT: 'it is self-signed',
@@ -13,13 +13,21 @@ const UNTRUSTED: Readonly<Record<string, string>> = {
   ERR_TLS_CERT_ALTNAME_INVALID: 'it is for another host name',
 };
 
+/** What was asked for, and by which way. */
+interface Asked {
+  readonly url: URL;
+  readonly label: string;
+  /** Undefined without one. */
+  readonly proxy?: URL | undefined;
+}
+
 /** What went wrong below HTTP, in words and without the address of a transfer. */
-export function networkError(
-  error: unknown,
-  { url, label }: { readonly url: URL; readonly label: string },
-): FerryError {
+export function networkError(error: unknown, { url, label, proxy }: Asked): FerryError {
   if (error instanceof FerryError) return error;
+  if (isExhausted(error)) return classify(error);
   const code = codeOf(error);
+  const refusal = proxy && refusalOf(error, proxy, url);
+  if (refusal) return refusal;
   const details = { cause: error, facts: { host: url.host, errno: code } };
   const untrusted = UNTRUSTED[code];
   if (untrusted !== undefined) {
@@ -32,6 +40,11 @@ export function networkError(
   const { event } = error as { event?: string };
   if (code === 'ENOTFOUND' || code === 'EAI_AGAIN' || event === 'lookup') {
     const why = code === 'ENOTFOUND' ? 'is not known' : 'could not be looked up';
+    if (proxy)
+      return new FerryError('HOST_NOT_FOUND', `the proxy's host ${proxy.hostname} ${why}`, {
+        ...details,
+        hint: 'Correct `proxy`, or HTTPS_PROXY.',
+      });
     return new FerryError('HOST_NOT_FOUND', `the host ${url.hostname} ${why}`, details);
   }
   if (code === 'EPROTO') {
@@ -41,7 +54,34 @@ export function networkError(
   if (code === 'ETIMEDOUT' && event === 'socket') {
     return new FerryError('TRANSFER_STALLED', `${label} made no progress`, details);
   }
-  return new FerryError('NETWORK', `${label} failed: ${describe(code, url)}`, details);
+  // What a socket says is said of the proxy where there is one: nobody else was spoken to.
+  const host = proxy ? `the proxy ${proxy.host}` : url.host;
+  const what = isSilent(error) ? `${host} did not answer in time` : describe(code, host);
+  return new FerryError('NETWORK', `${label} failed: ${what}`, {
+    ...details,
+    ...(proxy ? { hint: 'Check the proxy, and the line to it; it is tried again by itself.' } : {}),
+  });
+}
+
+/** How the agent says that a proxy answered something else than 200, or nothing. */
+const REFUSAL = /\bBad response: (\d{3})\b/;
+
+function isSilent(error: unknown): boolean {
+  return error instanceof Error && /\bProxy timeout\b/.test(error.message);
+}
+
+/** A proxy that has understood, and will not. */
+function refusalOf(error: unknown, proxy: URL, url: URL): FerryError | undefined {
+  const status = error instanceof Error ? Number(REFUSAL.exec(error.message)?.[1] ?? 0) : 0;
+  if (status === 0) return undefined;
+  const details = { cause: error, facts: { host: proxy.host, status } };
+  const who = `the proxy ${proxy.host}`;
+  if (status === 407) return new FerryError('PROXY_REFUSED', `${who} wants a login (407)`, details);
+  if (status >= 500) {
+    const said = `${who} can't reach ${url.host} (${status})`;
+    return new FerryError('NETWORK', said, details);
+  }
+  return new FerryError('PROXY_REFUSED', `${who} refuses ${url.host} (${status})`, details);
 }
 
 function codeOf(error: unknown): string {
@@ -54,14 +94,14 @@ function codeOf(error: unknown): string {
   return 'unknown';
 }
 
-function describe(code: string, url: URL): string {
+function describe(code: string, host: string): string {
   const words: Readonly<Record<string, string>> = {
-    ECONNREFUSED: `nothing listens at ${url.host}`,
+    ECONNREFUSED: `nothing listens at ${host}`,
     ECONNRESET: 'the connection was reset',
     EPIPE: 'the connection was closed',
-    ETIMEDOUT: `${url.host} did not answer in time`,
-    EHOSTUNREACH: `${url.host} can't be reached`,
-    ENETUNREACH: `${url.host} can't be reached`,
+    ETIMEDOUT: `${host} did not answer in time`,
+    EHOSTUNREACH: `${host} can't be reached`,
+    ENETUNREACH: `${host} can't be reached`,
   };
   return words[code] ?? code;
 }

@@ -109,14 +109,14 @@ function openTunnel(origin: URL, proxy: string, { timeoutMs }: Way): Promise<Soc
     });
     const fail = (error: Error): void => {
       request.destroy();
-      reject(networkError(error, { url: new URL(proxy), label }));
+      reject(networkError(error, { url: origin, label, proxy: new URL(proxy) }));
     };
     request.once('error', fail);
-    request.once('timeout', () => fail(new Error('timed out')));
+    request.once('timeout', () => fail(new Error('Proxy timeout')));
     request.once('connect', ({ statusCode }, socket) => {
       if (statusCode === 200) return resolve(socket);
       socket.destroy();
-      fail(new FerryError('NETWORK', `${label} was answered ${statusCode}`));
+      fail(new Error(`Bad response: ${statusCode}`)); // as the agent says it
     });
     request.end();
   });

@@ -49,6 +49,10 @@ export class VcdHttp {
     this.#timeouts = timeouts;
   }
 
+  get #proxy(): URL | undefined {
+    return this.#trust.proxy === undefined ? undefined : new URL(this.#trust.proxy);
+  }
+
   /**
    * Sends one request and returns whatever status comes back.
    *
@@ -68,7 +72,7 @@ export class VcdHttp {
       return { status: statusCode, headers, body };
     } catch (error) {
       request.signal.throwIfAborted();
-      throw networkError(error, request);
+      throw networkError(error, { ...request, proxy: this.#proxy });
     }
   }
 
@@ -85,7 +89,7 @@ export class VcdHttp {
     const stream = client.stream(url, { method, headers, signal, decompress: false });
     const fail = (error: unknown): never => {
       signal.throwIfAborted();
-      throw networkError(error, request);
+      throw networkError(error, { ...request, proxy: this.#proxy });
     };
     const answer = await new Promise<HttpStream>((resolve, reject) => {
       stream.once('error', reject);
@@ -116,21 +120,21 @@ export class VcdHttp {
   }
 
   async #open(): Promise<Got> {
-    const tls = await tlsOptionsOf(this.#origin, this.#trust, this.#timeouts.connectMs);
+    const { connectMs, stallMs } = this.#timeouts;
+    const tls = await tlsOptionsOf(this.#origin, this.#trust, connectMs);
     const keep = { keepAlive: true, maxSockets: 64, keepAliveMsecs: 15_000 };
     const proxy = this.#trust.proxy;
     const agent =
       proxy === undefined
         ? { http: new HttpAgent(keep), https: new HttpsAgent({ ...keep, ...tls }) }
         : {
-            http: new HttpProxyAgent({ ...keep, proxy }),
-            https: new HttpsProxyAgent({ ...keep, ...tls, proxy }),
+            http: new (answeringWithin(HttpProxyAgent, connectMs))({ ...keep, proxy }),
+            https: new (answeringWithin(HttpsProxyAgent, connectMs))({ ...keep, ...tls, proxy }),
           };
     this.#close = () => {
       agent.http.destroy();
       agent.https.destroy();
     };
-    const { connectMs, stallMs } = this.#timeouts;
     return got.extend({
       agent,
       https: {
@@ -145,6 +149,23 @@ export class VcdHttp {
       timeout: { lookup: connectMs, connect: connectMs, secureConnect: connectMs, socket: stallMs },
     });
   }
+}
+
+type Connect = (options: object, onConnected: unknown) => unknown;
+
+/** A proxy that takes the connection and then says nothing is waited for as long as for a connection. */
+function answeringWithin<A extends typeof HttpProxyAgent | typeof HttpsProxyAgent>(
+  Agent: A,
+  timeout: number,
+): A {
+  const { createConnection } = Agent.prototype as unknown as { createConnection: Connect };
+  const Answering = class extends (Agent as typeof HttpProxyAgent) {} as unknown as A;
+  Object.assign(Answering.prototype, {
+    createConnection(this: unknown, options: object, onConnected: unknown) {
+      return createConnection.call(this, { ...options, timeout }, onConnected);
+    },
+  });
+  return Answering;
 }
 
 async function* chunksOf(

@@ -46,7 +46,7 @@ export async function addMetadata(
   entries: readonly MetadataEntry[],
   context: CallContext,
 ): Promise<TaskState | undefined> {
-  const { version } = await api.session.get();
+  const { version } = await api.openSession(context);
   const isTyped = compareVersions(version, '5.1') >= 0;
   const body = buildXml(
     {

@@ -18,7 +18,7 @@ export async function queryRecords(
   { type, filter = [] }: { readonly type: string; readonly filter?: readonly Condition[] },
   context: CallContext,
 ): Promise<XmlElement[]> {
-  const { version } = await api.session.get();
+  const { version } = await api.openSession(context);
   const records: XmlElement[] = [];
   let href: string | undefined =
     `/api/query?type=${type}&format=records&page=1&pageSize=${PAGE}${encodeFilter(filter, version)}`;

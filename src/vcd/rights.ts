@@ -15,7 +15,7 @@ export interface Role {
 }
 
 export async function roleOf(api: VcdApi, context: CallContext): Promise<Role> {
-  const { version } = await api.session.get();
+  const { version } = await api.openSession(context);
   try {
     if (compareVersions(version, '33.0') >= 0) return await newerRoleOf(api, context);
     const session = await api.get('/api/session', context);

@@ -59,6 +59,7 @@ async function withPlace<T>(use: (place: Place) => Promise<T>): Promise<T> {
               redis: prompt,
               toKey: (type) => worker.toKey(type),
               lineKey: '{test}:line',
+              runsKey: 'runs',
               holdsPlace: () => false,
               token,
               leaseMs: LEASE_MS,

@@ -1,10 +1,13 @@
+import { mkdir } from 'node:fs/promises';
 import { connect, createServer, type Socket } from 'node:net';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from '@jest/globals';
-import { configure, until } from '../helpers/cli.ts';
+import { configure, start, until } from '../helpers/cli.ts';
 import { expectWhole } from '../helpers/expect-whole.ts';
 import {
   doubled,
+  enqueueAll,
   enqueued,
   enqueueMany,
   isUp,
@@ -12,9 +15,11 @@ import {
   type Place,
   received,
   untilAllOver,
+  untilJobs,
   untilOver,
   withPlace,
 } from '../helpers/place.ts';
+import { freePort } from '../helpers/ports.ts';
 
 const LEASE_MS = 3_000;
 /** Of what is looked at by the clock: less than one lease more is what a busy machine may take. */
@@ -205,6 +210,69 @@ test('a long import does not idle the line, and many of them hold back what has 
       expect(most).toBe(3);
     },
   ));
+
+test('imports hold back neither what has begun nor what is cancelled, and count for all queues of a target', () =>
+  withPlace(
+    {
+      importTimeMs: 8_000,
+      rateBytesPerSecond: 4_000_000,
+      config: { more: '    concurrency: 1\n    imports: 1\n' },
+    },
+    async (place) => {
+      const { simulator } = place;
+      const ferry = await place.ferry();
+      let most = 0;
+      const looking = setInterval(() => {
+        const unfinished = simulator.items().filter(({ status }) => status === 0).length;
+        most = Math.max(most, unfinished);
+      }, 20);
+      place.worker('--pool', 'dc1');
+      const ids = [
+        ...(await enqueueMany(place, 2, 200_000)),
+        ...(await enqueueAll(place, [place.source], { pool: 'dc1', name: 'pooled' })),
+      ];
+      const importing = async () =>
+        (await jobsNow(place, ids)).filter(({ stage }) => stage === 'importing').length;
+      await until('two imports', async () => (await importing()) === 2);
+      const [waiting] = (await jobsNow(place, ids)).filter(({ state }) => state === 'waiting');
+      const cancelled = waiting?.id ?? '';
+      const asked = performance.now();
+      await ferry.requestCancel([cancelled]);
+      expect(await untilOver(place, cancelled)).toMatchObject({ error: { code: 'CANCELLED' } });
+      expect(performance.now() - asked).toBeLessThan(5_000);
+      expect(await importing()).toBe(2);
+      clearInterval(looking);
+      await untilAllOver(place, ids);
+      expect(most).toBe(2);
+    },
+  ));
+
+test('a worker that can not reach the target leaves its jobs to one that can', () =>
+  withPlace({ rateBytesPerSecond: 8_000_000 }, async (place) => {
+    const { folder, simulator, redis } = place;
+    const port = await freePort(); // nobody listens there
+    const elsewhere = join(folder, 'elsewhere');
+    await mkdir(elsewhere);
+    await configure(elsewhere, { url: `http://127.0.0.1:${port}`, redis: redis.url });
+    const cut = start(['worker', '--log-level', 'info'], elsewhere);
+    try {
+      await isUp(cut);
+      const ids = await enqueueMany(place, 12, 200_000);
+      await untilJobs(place, ids, 'why they wait', (jobs) =>
+        jobs.some(({ state, error }) => state === 'waiting' && error?.code === 'NETWORK'),
+      );
+      await isUp(place.worker());
+      const over = await untilAllOver(place, ids);
+      expect(over.map(({ state }) => state)).toEqual(ids.map(() => 'completed'));
+      expect(simulator.items()).toHaveLength(12);
+      // The one that is cut off has taken what it has room for once, and no more.
+      const runs = over.reduce((sum, { requestIds }) => sum + requestIds.length, 0);
+      expect(runs).toBeLessThanOrEqual(12 + 4);
+    } finally {
+      cut.kill('SIGKILL');
+      await cut.ended;
+    }
+  }));
 
 test('Redis that is away for longer than the lease: nothing enqueued is lost, no worker is restarted', () =>
   withPlace({ size: 6_000_000, rateBytesPerSecond: 1_000_000 }, async (place) => {

@@ -151,8 +151,13 @@ describe('one upload survives, without help and without a byte doubled', () => {
     ['an outage of everything', { on: onDisk, after: 1, do: { outageMs: 400 } }, 'NETWORK'],
     [
       'a proxy that refuses bodies of that size',
-      { on: onDisk, do: { status: 413 } },
-      'SERVER_UNAVAILABLE',
+      { on: { ...onDisk, largerThan: 70_000 }, times: 0, do: { status: 413 } },
+      '',
+    ],
+    [
+      'a proxy that cuts bodies of that size without a word',
+      { on: { ...onDisk, largerThan: 70_000 }, times: 0, do: { resetAfterBytes: 0 } },
+      'NETWORK',
     ],
     [
       'bytes of a broken connection that arrive later',

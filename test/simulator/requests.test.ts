@@ -1,9 +1,9 @@
 import { X509Certificate } from 'node:crypto';
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, createServer as createTcpServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
-import type { VcdOptions } from '../../src/vcd/client.ts';
+import { VcdClient, type VcdOptions } from '../../src/vcd/client.ts';
 import { packageOf, writeOva } from '../helpers/packages.ts';
 import { withProxy } from '../helpers/proxy.ts';
 import { withFolder } from '../helpers/temp.ts';
@@ -73,12 +73,53 @@ describe('a proxy', () => {
       await withUploads(
         { tls: SELF_SIGNED },
         async ({ vcd }) => {
-          await expect(vcd.connect()).rejects.toMatchObject({ code: 'NETWORK' });
+          await expect(vcd.connect()).rejects.toMatchObject({
+            code: 'PROXY_REFUSED',
+            message: expect.stringMatching(/^the proxy 127\.0\.0\.1:\d+ wants a login \(407\)$/),
+          });
           await expect(vcd.connect()).rejects.not.toThrow(/guess/);
         },
         { trust: { ...trust, proxy: wrong } },
       );
     }, 'me:s3cret'));
+
+  type Answer = (socket: Socket) => void;
+  const saying = (line: string): Answer => {
+    return (socket) => socket.once('data', () => socket.end(`HTTP/1.1 ${line}\r\n\r\n`));
+  };
+  const faults: [name: string, answer: Answer | undefined, code: string, said: RegExp][] = [
+    ['wants a login', saying('407 Login'), 'PROXY_REFUSED', /^the proxy .* wants a login \(407\)$/],
+    ['refuses', saying('403 No'), 'PROXY_REFUSED', /^the proxy .* refuses vcd\.invalid \(403\)$/],
+    ['has no way', saying('502 No'), 'NETWORK', /^the proxy .* can't reach vcd\.invalid \(502\)$/],
+    ['says nothing', () => undefined, 'NETWORK', /the proxy .* did not answer in time$/],
+    ['is not there', undefined, 'NETWORK', /nothing listens at the proxy 127/],
+  ];
+  test.each(faults)('that %s is blamed by its name', async (_name, answer, code, said) => {
+    const sockets = new Set<Socket>();
+    const server = createTcpServer((socket) => {
+      sockets.add(socket.on('error', () => undefined));
+      answer?.(socket);
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const { port } = server.address() as AddressInfo;
+    if (!answer) await new Promise((resolve) => server.close(resolve));
+    for (const url of ['https://vcd.invalid', 'http://vcd.invalid']) {
+      const vcd = new VcdClient({
+        url: new URL(url),
+        org: 'acme',
+        credentials: () => Promise.resolve({ kind: 'password', user: 'me', password: 'x' }),
+        trust: { proxy: `http://127.0.0.1:${port}` },
+        timeouts: { connectMs: 300, stallMs: 5_000 },
+      });
+      await expect(vcd.connect()).rejects.toMatchObject({
+        code,
+        message: expect.stringMatching(said),
+      });
+      vcd.close();
+    }
+    for (const socket of sockets) socket.destroy();
+    if (answer) await new Promise((resolve) => server.close(resolve));
+  });
 
   test('is used without TLS, too', () =>
     withProxy(async (proxy) => {

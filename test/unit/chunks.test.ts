@@ -84,19 +84,54 @@ describe('the size of a chunk', () => {
     expect(chunks.bytes).toBe(1024 * MiB);
   });
 
-  test('shrinks to 8 MiB at least on a slow line and on failures', () => {
+  test('shrinks to 8 MiB at least on a slow line, and on a bad one', () => {
     const slow = new ChunkSizer();
     slow.sent(slow.bytes, 3_600_000);
     expect(slow.bytes).toBe(8 * MiB);
     const failing = new ChunkSizer();
-    for (let i = 0; i < 10; i += 1) failing.failed();
+    for (let i = 0; i < 10; i += 1) failing.failed(failing.bytes, { isVain: false });
     expect(failing.bytes).toBe(8 * MiB);
+  });
+
+  test.each([
+    ['nothing over 50 MiB', 50 * MiB, 2],
+    ['nothing over 10 MiB', 10 * MiB, 3],
+    ['nothing over 1 MiB', MiB, 4],
+    ['nothing over 128 KiB', MiB / 8, 6],
+  ])('meets something that lets %s pass, and stays below it', (_name, limit, most) => {
+    const chunks = new ChunkSizer();
+    let refused = 0;
+    for (let left = 400 * MiB; left > 0; ) {
+      const bytes = Math.min(left, chunks.bytes);
+      if (bytes > limit) {
+        refused += 1;
+        chunks.refused(bytes);
+      } else {
+        left -= bytes;
+        chunks.sent(bytes, bytes / 100_000);
+      }
+    }
+    expect(refused).toBeLessThanOrEqual(most);
+    expect(chunks.bytes).toBeGreaterThanOrEqual(limit / 8);
+  });
+
+  test('is taken for too large where it comes to nothing again and again', () => {
+    const chunks = new ChunkSizer();
+    for (let i = 0; i < 40; i += 1) chunks.failed(chunks.bytes, { isVain: true });
+    expect(chunks.bytes).toBe(64 * 1024);
+    const unlucky = new ChunkSizer();
+    for (let i = 0; i < 40; i += 1) {
+      unlucky.failed(unlucky.bytes, { isVain: i % 2 === 0 });
+    }
+    expect(unlucky.bytes).toBe(8 * MiB);
   });
 
   test('stays as it was set', () => {
     const chunks = new ChunkSizer(50 * MiB);
     chunks.sent(50 * MiB, 1);
-    chunks.failed();
+    chunks.failed(50 * MiB, { isVain: false });
     expect(chunks.bytes).toBe(50 * MiB);
+    chunks.refused(50 * MiB); // but what is larger than may pass never passes
+    expect(chunks.bytes).toBeLessThan(50 * MiB);
   });
 });

@@ -17,10 +17,32 @@ describe('a gate', () => {
     expect({ asked, isDown: gate.isDown }).toEqual({ asked: 3, isDown: false });
   });
 
-  test('is not down any more when nobody waits', async () => {
-    const gate = new TargetGate(() => Promise.reject(new FerryError('NETWORK', 'nobody there')));
-    await expect(gate.untilUp(AbortSignal.timeout(20))).rejects.toThrow();
-    expect(gate.isDown).toBe(false);
+  test('is down until there is an answer, also when nobody waits any more', async () => {
+    let isThere = false;
+    const gate = new TargetGate(async () => {
+      if (!isThere) throw new FerryError('NETWORK', 'nobody there', { retryAfterMs: 20 });
+    });
+    await expect(gate.untilUp(AbortSignal.timeout(50))).rejects.toThrow();
+    expect({ isDown: gate.isDown, answers: await gate.answers(never()) }).toEqual({
+      isDown: true,
+      answers: false,
+    });
+    isThere = true;
+    while (gate.isDown) await new Promise((resolve) => setTimeout(resolve, 5));
+    expect(await gate.answers(never())).toBe(true);
+  });
+
+  test('says at once whether anybody answers, and asks no more when it is closed', async () => {
+    let asked = 0;
+    const gate = new TargetGate(async () => {
+      asked += 1;
+      throw new FerryError('NETWORK', 'nobody there', { retryAfterMs: 10 });
+    });
+    expect(await gate.answers(never())).toBe(false);
+    gate.close();
+    const before = asked;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(asked).toBe(before);
   });
 
   test('lets through what another kind of failure tells better', async () => {

@@ -74,17 +74,19 @@ describe('an outage of a target', () => {
 
 describe('what a job is given up for', () => {
   const DAY = 24 * 60 * MINUTE;
-  const since = (days: number, until: number | null = null) => ({
-    outage: { since: Date.now() - days * DAY, until },
+  const since = (days: number) => ({
+    outage: { since: Date.now() - days * DAY, until: null },
   });
   test.each([
-    ['is not a target that is away for a long weekend', 'NETWORK', since(4), false],
-    ['is one that never comes back', 'NETWORK', since(31), true],
-    ['is what fails while the target answers', 'NETWORK', since(4, Date.now() - MINUTE), true],
-    ['is what fails though nothing was away', 'SERVER_UNAVAILABLE', { outage: null }, true],
-    ['is not what this machine lacks', 'WORKER_OVERLOADED', { outage: null }, false],
-    ['is not a password', 'AUTH_REJECTED', { outage: null }, false],
-  ] as const)('%s', (_what, code, checkpoint, expected) => {
-    expect(isOfJob(new FerryError(code, 'x'), checkpoint, 30 * DAY)).toBe(expected);
+    ['is not a target that is away for a long weekend', 'NETWORK', since(4), true, false],
+    ['is one that never comes back', 'NETWORK', since(31), true, true],
+    ['is what fails while the target answers', 'NETWORK', since(4), false, true],
+    ['is not one that was just lost', 'SERVER_UNAVAILABLE', { outage: null }, true, false],
+    ['is what fails though nothing was away', 'NETWORK', { outage: null }, false, true],
+    ['is not what this machine lacks', 'WORKER_OVERLOADED', { outage: null }, false, false],
+    ['is not a password', 'AUTH_REJECTED', { outage: null }, false, false],
+  ] as const)('%s', (_what, code, checkpoint, isDown, expected) => {
+    const limits = { isDown, outageMs: 30 * DAY };
+    expect(isOfJob(new FerryError(code, 'x'), checkpoint, limits)).toBe(expected);
   });
 });

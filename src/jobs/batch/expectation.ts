@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
 import type { Limits } from '../limits/limits.ts';
-import { workersKey } from '../names.ts';
+import { workersOf } from '../presence.ts';
 import type { QueueSet } from '../queue-set.ts';
 import { Batches } from './batches.ts';
 import { type Flow, forecast, type Pending } from './forecast.ts';
@@ -74,7 +74,7 @@ export class Expectation {
   async #workers(targets: readonly string[]): Promise<number> {
     const ids = new Set<string>();
     for (const name of await this.#queues.names(targets)) {
-      const alive = await this.#redis.zrangebyscore(workersKey(name), Date.now(), '+inf');
+      const alive = await workersOf(this.#redis, name);
       for (const id of alive) ids.add(id);
     }
     return ids.size;

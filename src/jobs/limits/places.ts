@@ -45,7 +45,7 @@ export class Places {
       tryTake: async () => {
         if (!this.hasRoom) return undefined;
         const isTaken = await takePlace(redis, limitsOf(target), { token, leaseMs });
-        return isTaken ? this.#takePool() : undefined;
+        return isTaken === undefined ? undefined : this.#takePool();
       },
       giveBack: (pool) => {
         this.#taken -= 1;
