@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { EventEmitter } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { classify, FerryError } from './errors.ts';
@@ -87,15 +88,21 @@ export async function* jobChanges(
   if (signal.aborted) return;
   const named = batch === undefined ? ids : (await jobsOf(ferry, batch)).map(({ id }) => id);
   const rounds = named ? followJobs(ferry, named, signal) : followRunning(ferry, signal);
-  const said = new Map<string, string>();
+  const isNew = changesOnly();
   for await (const jobs of rounds) {
-    for (const job of jobs) {
-      const text = JSON.stringify(job);
-      if (said.get(job.id) === text) continue;
-      said.set(job.id, text);
-      yield job;
-    }
+    for (const job of jobs) if (isNew(job.id, job)) yield job;
   }
+}
+
+/** Whether something is not as it was when it was asked of last. Keeps digests: there may be many. */
+export function changesOnly(): (id: string, value: unknown) => boolean {
+  const said = new Map<string, string>();
+  return (id, value) => {
+    const digest = createHash('sha1').update(JSON.stringify(value)).digest('base64');
+    if (said.get(id) === digest) return false;
+    said.set(id, digest);
+    return true;
+  };
 }
 
 /** A batch's jobs. One that there is not is a mistake, and not empty. @throws FerryError BATCH_NOT_FOUND */

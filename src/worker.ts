@@ -8,6 +8,7 @@ import { Rates } from './jobs/batch/rates.ts';
 import { BodyLimits } from './jobs/body-limits.ts';
 import { Brakes } from './jobs/brakes.ts';
 import { Ceilings } from './jobs/ceilings.ts';
+import { Forgetting } from './jobs/forget.ts';
 import { Begun } from './jobs/limits/begun.ts';
 import { InFlight } from './jobs/limits/in-flight.ts';
 import { Lanes } from './jobs/limits/lanes.ts';
@@ -118,10 +119,12 @@ async function startRunner(
     ({ name }) => !only || name === targetOfQueue(only.queue),
   );
   for (const warning of targets.flatMap((target) => target.warnings)) log.warn({}, warning);
+  const started: { runner?: Runner } = {};
   const limits = await LiveLimits.open(config, {
     onChange() {
       log.info({}, 'limits are as the configuration says now');
-      void runner.applyLimits().catch((error: Error) => log.warn({}, error.message));
+      // It may change before there is a runner, which begins with what it says then.
+      void started.runner?.applyLimits().catch((error: Error) => log.warn({}, error.message));
     },
     onError: (error) => log.error({}, `limits stay as they were: ${error.message}`),
   });
@@ -187,6 +190,7 @@ async function startRunner(
       log,
     },
   });
+  started.runner = runner;
   const endpoints =
     listen &&
     metrics &&
@@ -200,13 +204,23 @@ async function startRunner(
   const notifying = only
     ? undefined
     : startNotifying(config, { redis, queues, brakes, limits, log });
+  const forgetting = only
+    ? undefined
+    : new Forgetting({
+        redis: redis.prompt,
+        queues,
+        keepMs: () => config.worker.keep,
+        onError: (error) => log.debug({ error: error.message }, 'forgetting'),
+      });
   return {
     reload: () => limits.reload(),
     async stop() {
       limits.close();
       // First what others wait for: uploads go on elsewhere within seconds.
       await runner.stop();
-      const rest = Promise.allSettled([notifying?.stop(), endpoints?.close(), traces?.close()]);
+      const rest = Promise.allSettled([
+        ...[notifying?.stop(), endpoints?.close(), traces?.close(), forgetting?.close()],
+      ]);
       await Promise.race([rest, sleep(REST_MS, undefined, { ref: false })]);
       targetsOpen.close();
     },

@@ -31,17 +31,20 @@ export function batchLines(batch: BatchState, color: boolean): string[] {
 
 const SHOWN_LATE = 10;
 
-function deadlineLines({ deadline, late, endedAt }: BatchState, color: boolean): string[] {
+function deadlineLines(
+  { deadline, late, lateCount, endedAt }: BatchState,
+  color: boolean,
+): string[] {
   if (deadline === null || endedAt !== null) return [];
   const when = `    deadline ${localTime(deadline)}`;
-  if (late.length === 0) return [when];
+  if (lateCount === 0) return [when];
   const shown = late
     .slice(0, SHOWN_LATE)
     .map(
       ({ id, expectedAt }) =>
         `        ${id}${expectedAt ? `, expected ${localTime(expectedAt)}` : ''}`,
     );
-  const more = late.length > SHOWN_LATE ? [`        and ${late.length - SHOWN_LATE} more`] : [];
-  const many = late.length === 1 ? '1 upload' : `${late.length} uploads`;
+  const more = lateCount > SHOWN_LATE ? [`        and ${lateCount - SHOWN_LATE} more`] : [];
+  const many = lateCount === 1 ? '1 upload' : `${lateCount} uploads`;
   return [`${when}: ${paint('yellow', `${many} will miss it`, color)}`, ...shown, ...more];
 }

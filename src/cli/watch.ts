@@ -1,6 +1,6 @@
 import { loadConfig } from '../config/load.ts';
 import { type JobDetails, openFerry } from '../index.ts';
-import { followJobs, followRunning, isOver, jobsOf } from '../job-changes.ts';
+import { changesOnly, followJobs, followRunning, isOver, jobsOf } from '../job-changes.ts';
 
 import { type GlobalOptions, jobJson, printJson } from './output.ts';
 import { createProgressDisplay, type ProgressDisplay } from './progress.ts';
@@ -35,15 +35,12 @@ export async function watch(ids: string[], options: WatchOptions): Promise<numbe
 
 /** One job a line, each time it has changed. */
 function jsonLines(): ProgressDisplay {
-  const said = new Map<string, string>();
+  const isNew = changesOnly();
   return {
     show(jobs) {
       for (const job of jobs) {
         const view = jobJson(job);
-        const text = JSON.stringify(view);
-        if (said.get(job.id) === text) continue;
-        said.set(job.id, text);
-        printJson(view);
+        if (isNew(job.id, view)) printJson(view);
       }
     },
     close: () => undefined,

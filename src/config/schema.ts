@@ -11,6 +11,7 @@ const LONGEST_SETTLE_MS = 600_000;
 /** vCD ends a transfer that was idle for an hour. */
 const LONGEST_TRICKLE_MS = 1_800_000;
 const LONGEST_PATIENCE_MS = 365 * 86_400_000;
+const LONGEST_KEPT_MS = 3_650 * 86_400_000;
 
 const worker = z.strictObject({
   concurrency: positive
@@ -64,6 +65,11 @@ const worker = z.strictObject({
     .prefault('30d')
     .describe(
       'So long a target may be out of reach before uploads that have begun there begin to give up.',
+    ),
+  keep: time(86_400_000, LONGEST_KEPT_MS, 'a time like 365d, from 1d to 3650d')
+    .prefault('365d')
+    .describe(
+      'Receipts, failed jobs and ended batches are forgotten after this. What is uploaded again after that is recognised in the catalog.',
     ),
   trickleEvery: time(100, LONGEST_TRICKLE_MS, 'a time like 5m, from 100ms to 30m')
     .prefault('5m')

@@ -119,6 +119,10 @@ export class Brakes {
     return this.#redis.smembers(wishesKey(target));
   }
 
+  async isWished(target: string, jobId: string): Promise<boolean> {
+    return (await this.#redis.sismember(wishesKey(target), jobId)) === 1;
+  }
+
   async forgetWish(target: string, jobId: string): Promise<void> {
     await this.#redis.srem(wishesKey(target), jobId);
   }

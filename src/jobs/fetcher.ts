@@ -164,7 +164,7 @@ export class Fetcher {
     } catch {
       return 'admitted'; // its run says what is wrong with it
     }
-    if ((await brakes.wishes(target)).includes(id)) return 'admitted'; // it only wants to be ended
+    if (await brakes.isWished(target, id)) return 'admitted'; // it only wants to be ended
     const limits = limitsOf(target);
     const isNew = !hasBegun(data);
     const { batch, expectedBytes } = data.request;

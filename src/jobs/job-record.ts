@@ -39,8 +39,7 @@ export class JobRecord {
       await this.#lease.save(this.data);
     } catch (error) {
       // What was refused must not be stored by a later beat, for it will be acted on otherwise.
-      const undone = Object.keys(patch).map((key) => [key, before[key as keyof JobData]]);
-      this.note(Object.fromEntries(undone));
+      this.note(undone(this.data, patch, before));
       throw error;
     }
   }
@@ -49,11 +48,25 @@ export class JobRecord {
     this.note(this.#withCheckpoint(patch));
   }
 
-  saveCheckpoint(patch: Partial<Checkpoint>): Promise<void> {
-    return this.save(this.#withCheckpoint(patch));
+  /** @throws FerryError as `save` */
+  async saveCheckpoint(patch: Partial<Checkpoint>): Promise<void> {
+    const before = this.data.checkpoint;
+    this.data = { ...this.data, ...this.#withCheckpoint(patch) };
+    try {
+      await this.#lease.save(this.data);
+    } catch (error) {
+      this.noteCheckpoint(undone(this.data.checkpoint, patch, before));
+      throw error;
+    }
   }
 
   #withCheckpoint(patch: Partial<Checkpoint>): Partial<JobData> {
     return { checkpoint: { ...this.data.checkpoint, ...patch } };
   }
+}
+
+/** What undoes a patch, but for what somebody else has written in the meantime. */
+function undone<T extends object>(now: T, patch: Partial<T>, before: T): Partial<T> {
+  const keys = (Object.keys(patch) as (keyof T)[]).filter((key) => now[key] === patch[key]);
+  return Object.fromEntries(keys.map((key) => [key, before[key]])) as Partial<T>;
 }

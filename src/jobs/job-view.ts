@@ -85,7 +85,8 @@ export function toState(state: string): JobState | undefined {
 }
 
 export function viewOf(job: Job, state: JobState, existing = false): JobDetails {
-  const { request, attempts, error, startedAt, checkpoint, warnings, requestIds } = readable(job);
+  const data = readable(job);
+  const { request, attempts, error, startedAt, checkpoint, warnings, requestIds, retryAt } = data;
   const progress = isProgress(job.progress) ? job.progress : undefined;
   const result = state === 'completed' ? (job.returnvalue as UploadResult | null) : null;
   return {
@@ -120,7 +121,8 @@ export function viewOf(job: Job, state: JobState, existing = false): JobDetails 
     destination: request.operation === 'download' ? request.folder : null,
     files: progress?.files ?? [],
     bytesOnServer: checkpoint.item || checkpoint.download ? (progress?.bytesConfirmed ?? 0) : 0,
-    notBefore: state === 'delayed' ? isoOf(job.timestamp + job.delay) : null,
+    // BullMQ's delay counts from when it was last put aside, which is not when it was enqueued.
+    notBefore: state === 'delayed' ? isoOf(retryAt || job.timestamp + job.delay) : null,
     priority: job.priority,
     requestIds,
   };

@@ -25,13 +25,13 @@ export class Meter {
   #lost: number;
   readonly #files = new Map<string, Metered>();
 
-  /** What the run before this one had sent; it may have died before it could see what was kept. */
-  readonly #before: MeterBefore;
+  /** By file what the run before this one had sent; it may have died before it could see what was kept. */
+  readonly #before: Map<string, number>;
 
   readonly #listener: MeterListener;
 
   constructor(before: MeterBefore, listener: MeterListener = {}) {
-    this.#before = before;
+    this.#before = new Map(before.files.map(({ name, sent }) => [name, sent]));
     this.#listener = listener;
     this.#resent = before.bytesResent;
     this.#lost = before.bytesLost;
@@ -44,7 +44,8 @@ export class Meter {
 
   expect(files: readonly { readonly name: string; readonly size: number }[]): void {
     for (const { name, size } of files) {
-      const sent = this.#before.files.find((file) => file.name === name)?.sent ?? 0;
+      const sent = this.#before.get(name) ?? 0;
+      this.#before.delete(name); // counted once, however often this run begins anew
       this.#files.set(name, { size, sent, kept: 0, confirmed: 0 });
     }
   }

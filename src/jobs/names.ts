@@ -136,6 +136,9 @@ export function importsKey(target: string): string {
   return `${PREFIX}:imports:${target}`;
 }
 
+/** Held for a day by the worker that has forgotten what is too old. */
+export const FORGET_KEY = `${PREFIX}:forget`;
+
 /** Held by the worker that looks whether there is something to notify of. */
 export const WATCH_KEY = `${PREFIX}:watch`;
 

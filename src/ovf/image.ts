@@ -57,7 +57,7 @@ export interface LocatedImage {
 export async function locateImage(path: string, media = false): Promise<LocatedImage> {
   const file = await fileOf(path);
   const kind = media || /\.iso$/i.test(file) ? 'media' : 'ovf';
-  if (kind === 'ovf') assertPackageName(file);
+  if (kind === 'ovf') await assertPackage(file);
   const identity = await identityOfSource(file);
   const isDescriptor = /\.ovf$/i.test(file);
   const expectedBytes = isDescriptor ? await sizeOfReferences(file) : identity.size;
@@ -112,11 +112,21 @@ async function fileOf(path: string): Promise<string> {
   return stats.isDirectory() ? join(path, await onlyPackageIn(path)) : path;
 }
 
-function assertPackageName(file: string): void {
-  if (/\.(ova|ovf)$/i.test(file)) return;
+/** By its name, or by what it is: an OVA is one whatever it is called. */
+async function assertPackage(file: string): Promise<void> {
+  if (/\.(ova|ovf)$/i.test(file) || (await isArchive(file))) return;
   throw new FerryError('PACKAGE_UNSUPPORTED', `${file} is neither an .ova, an .ovf nor an .iso`, {
     hint: 'Use --media to upload it as a media image.',
   });
+}
+
+async function isArchive(path: string): Promise<boolean> {
+  const file = await openSource(path);
+  try {
+    return (await sniff(file)) === 'tar';
+  } finally {
+    await file.close();
+  }
 }
 
 async function onlyPackageIn(folder: string): Promise<string> {
@@ -148,7 +158,7 @@ export async function openImage(
   options: PackageOptions,
 ): Promise<OpenImage> {
   const path = await fileOf(located.path);
-  if (located.kind === 'ovf') assertPackageName(path);
+  if (located.kind === 'ovf') await assertPackage(path);
   const file = await openSource(path);
   if (located.kind === 'media') return openMedia(file, await hasIsoHeader(file));
   let container: Container | undefined;

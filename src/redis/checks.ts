@@ -1,4 +1,4 @@
-import type { Redis } from 'ioredis';
+import type { Cluster, Redis } from 'ioredis';
 import { FerryError } from '../errors.ts';
 
 /** What a Redis is like, as far as it matters to us. */
@@ -10,7 +10,22 @@ export interface RedisFacts {
 }
 
 export async function inspectRedis(redis: Redis): Promise<RedisFacts> {
-  const info = parseInfo(await redis.info());
+  // Of a cluster all masters are asked: the keys are on one of them, which may be any after a failover.
+  const infos = redis.isCluster
+    ? await Promise.all((redis as unknown as Cluster).nodes('master').map((node) => node.info()))
+    : [await redis.info()];
+  const facts = infos.map(factsOf);
+  const [first] = facts;
+  if (!first) throw new FerryError('REDIS_UNAVAILABLE', 'the cluster has no master');
+  return {
+    ...first,
+    evicts: facts.some(({ evicts }) => evicts),
+    persists: facts.every(({ persists }) => persists),
+  };
+}
+
+function factsOf(text: string): RedisFacts {
+  const info = parseInfo(text);
   return {
     server: info.has('valkey_version') ? 'valkey' : 'redis',
     version: info.get('valkey_version') ?? info.get('redis_version') ?? '0',

@@ -89,6 +89,8 @@ export function lockUsers(folder: string): Promise<() => Promise<void>> {
     lockfilePath: join(folder, 'users.lock'),
     stale: 10_000,
     retries: { retries: 400, minTimeout: 20, maxTimeout: 100 },
+    // After a freeze of this process another one may have it: nothing that would have to end for it.
+    onCompromised: () => undefined,
   });
 }
 

@@ -78,7 +78,8 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
     await closed;
   };
   const { port } = server.address() as AddressInfo;
-  world.base = options.publicUrl ?? `${options.tls ? 'https' : 'http'}://127.0.0.1:${port}`;
+  const shown = host === '::1' ? '[::1]' : '127.0.0.1';
+  world.base = options.publicUrl ?? `${options.tls ? 'https' : 'http'}://${shown}:${port}`;
   return {
     url: world.base,
     org: 'acme',

@@ -125,7 +125,10 @@ function assertOk(url: URL, status: number): void {
     throw unreachable(url, `answered ${status}`);
   }
   if (status >= 400 && status !== 416) {
-    throw new FerryError('SOURCE_UNREADABLE', `${url.href} may not be read (${status})`, facts);
+    throw new FerryError('SOURCE_UNREADABLE', `${url.href} may not be read (${status})`, {
+      ...facts,
+      hint: 'An address that is signed may have run out; one that wants a login is not read. Enqueue it by another address.',
+    });
   }
 }
 

@@ -19,10 +19,12 @@ interface Asked {
   readonly label: string;
   /** Undefined without one. */
   readonly proxy?: URL | undefined;
+  /** The host that was configured; others are named by it. */
+  readonly origin?: URL | undefined;
 }
 
 /** What went wrong below HTTP, in words and without the address of a transfer. */
-export function networkError(error: unknown, { url, label, proxy }: Asked): FerryError {
+export function networkError(error: unknown, { url, label, proxy, origin }: Asked): FerryError {
   if (error instanceof FerryError) return error;
   if (isExhausted(error)) return classify(error);
   const code = codeOf(error);
@@ -45,7 +47,11 @@ export function networkError(error: unknown, { url, label, proxy }: Asked): Ferr
         ...details,
         hint: 'Correct `proxy`, or HTTPS_PROXY.',
       });
-    return new FerryError('HOST_NOT_FOUND', `the host ${url.hostname} ${why}`, details);
+    const isNamed = origin !== undefined && origin.hostname !== url.hostname;
+    return new FerryError('HOST_NOT_FOUND', `the host ${url.hostname} ${why}`, {
+      ...details,
+      ...(isNamed ? { hint: `${origin.host} names it for transfers: ${OF_PUBLIC_ADDRESS}` } : {}),
+    });
   }
   if (code === 'EPROTO') {
     return new FerryError('NOT_VCD', `${url.host} does not speak TLS`, details);
@@ -62,6 +68,9 @@ export function networkError(error: unknown, { url, label, proxy }: Asked): Ferr
     ...(proxy ? { hint: 'Check the proxy, and the line to it; it is tried again by itself.' } : {}),
   });
 }
+
+const OF_PUBLIC_ADDRESS =
+  "make its name known here, or correct vCD's public addresses (Administration, Public Addresses).";
 
 /** How the agent says that a proxy answered something else than 200, or nothing. */
 const REFUSAL = /\bBad response: (\d{3})\b/;

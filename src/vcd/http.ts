@@ -72,7 +72,7 @@ export class VcdHttp {
       return { status: statusCode, headers, body };
     } catch (error) {
       request.signal.throwIfAborted();
-      throw networkError(error, { ...request, proxy: this.#proxy });
+      throw networkError(error, { ...request, proxy: this.#proxy, origin: this.#origin });
     }
   }
 
@@ -89,7 +89,7 @@ export class VcdHttp {
     const stream = client.stream(url, { method, headers, signal, decompress: false });
     const fail = (error: unknown): never => {
       signal.throwIfAborted();
-      throw networkError(error, { ...request, proxy: this.#proxy });
+      throw networkError(error, { ...request, proxy: this.#proxy, origin: this.#origin });
     };
     const answer = await new Promise<HttpStream>((resolve, reject) => {
       stream.once('error', reject);

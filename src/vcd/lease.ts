@@ -18,7 +18,8 @@ export function parseLease(entity: XmlElement): Lease | undefined {
   if (!section) return undefined;
   const seconds = Number(section.child('StorageLeaseInSeconds')?.text ?? 0);
   const ends = section.child('StorageLeaseExpiration')?.text.trim();
-  return { seconds, ends: ends ? new Date(ends).toISOString() : undefined };
+  const moment = new Date(ends ?? '');
+  return { seconds, ends: Number.isNaN(moment.getTime()) ? undefined : moment.toISOString() };
 }
 
 /**

@@ -20,9 +20,12 @@ export async function queryRecords(
 ): Promise<XmlElement[]> {
   const { version } = await api.openSession(context);
   const records: XmlElement[] = [];
+  const seen = new Set<string>();
   let href: string | undefined =
     `/api/query?type=${type}&format=records&page=1&pageSize=${PAGE}${encodeFilter(filter, version)}`;
-  while (href !== undefined) {
+  // A page that names one before it would be read for ever.
+  while (href !== undefined && !seen.has(href)) {
+    seen.add(href);
     const page: XmlElement = await api.get(href, context);
     records.push(...page.children().filter(({ name }) => name.endsWith('Record')));
     href = findLink(page, 'nextPage')?.attribute('href');

@@ -179,6 +179,13 @@ describe('a package', () => {
       await opened(path, async (image) => expect(image.files).toHaveLength(1));
     }));
 
+  test.each(['box', 'box.tar'])('is taken by what it is when it is called %s', (name) =>
+    withFolder(async (folder) => {
+      const path = await writeOva(join(folder, name), packageOf([100]));
+      await opened(path, async (image) => expect(image.files).toHaveLength(1));
+    }),
+  );
+
   test('that changes while it is open is noticed', () =>
     withFolder(async (folder) => {
       const path = await writeOva(join(folder, 'box.ova'), packageOf([100]));

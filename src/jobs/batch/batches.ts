@@ -13,6 +13,8 @@ export interface BatchTotals {
   readonly rounds: number;
   /** When its last open job ended; null while there is one. */
   readonly endedAt: number | null;
+  /** What a look at its end has found; null while none has. */
+  readonly over: string | null;
   readonly jobs: number;
   readonly bytes: number;
   readonly done: number;
@@ -151,6 +153,7 @@ export class Batches {
       deadline: orNull('deadline'),
       rounds: number('rounds'),
       endedAt: orNull('endedAt'),
+      over: texts['over'] ?? null,
       jobs: number('jobs'),
       bytes: number('bytes'),
       done: number('done'),
@@ -176,6 +179,25 @@ export class Batches {
   /** Notes that its last open job has ended, unless others have come since it was looked at. */
   async end({ name, rounds }: Pick<BatchTotals, 'name' | 'rounds'>, at: number): Promise<void> {
     await this.#redis.ferryEnd(batchKeys(name).totals, rounds, at);
+  }
+
+  /** Remembers what took reading all its jobs. */
+  async noteOver(name: string, over: string): Promise<void> {
+    await this.#redis.hset(batchKeys(name).totals, 'over', over);
+  }
+
+  /**
+   * Forgets a batch of which no job is open, and that none has joined since then.
+   *
+   * @param before milliseconds since the epoch
+   */
+  async forget(name: string, before: number): Promise<void> {
+    const totals = await this.find(name);
+    const { open, done, totals: key } = batchKeys(name);
+    const at = Math.max(totals?.joinedAt ?? 0, totals?.endedAt ?? 0);
+    if (at >= before || (await this.#redis.scard(open)) > 0) return;
+    await this.#redis.zrem(BATCHES_KEY, name);
+    await this.#redis.del(key, done);
   }
 
   /** A job is put back: what it belongs to is begun again. */

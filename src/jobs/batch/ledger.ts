@@ -59,6 +59,14 @@ end
 redis.call('HDEL', KEYS[2], id)
 return 1`;
 
+const SCANNED_AT_ONCE = 200;
+
+/** Of one that can't be read: now, so that it stays. */
+function finishedAt(text = ''): number {
+  const parsed = ReceiptSchema.safeParse(JSON.parse(text || 'null'));
+  return parsed.success ? parsed.data.finishedAt : Date.now();
+}
+
 type LedgerRedis = Redis & {
   ferryRecord(...args: (string | number)[]): Promise<number>;
 };
@@ -92,6 +100,23 @@ export class Ledger {
     const receipt = await this.find(id);
     if (!receipt) return;
     await this.#redis.hset(LEDGER_KEY, id, JSON.stringify({ ...receipt, ...patch }));
+  }
+
+  /**
+   * Forgets receipts of what was finished before then, in portions.
+   *
+   * @param before milliseconds since the epoch
+   */
+  async forget(before: number, isStopped: () => boolean): Promise<void> {
+    let cursor = '0';
+    do {
+      const [next, found] = await this.#redis.hscan(LEDGER_KEY, cursor, 'COUNT', SCANNED_AT_ONCE);
+      cursor = next;
+      const old = found.filter(
+        (id, i) => i % 2 === 0 && id !== '' && finishedAt(found[i + 1]) < before,
+      );
+      if (old.length > 0) await this.#redis.hdel(LEDGER_KEY, ...old);
+    } while (cursor !== '0' && !isStopped());
   }
 
   async find(id: string): Promise<Receipt | undefined> {

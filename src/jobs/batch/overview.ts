@@ -35,11 +35,15 @@ export interface BatchState {
   /** When its last upload will have arrived, if all goes on as it does; null where nobody knows. */
   readonly expectedAt: string | null;
   /** Uploads that will arrive after their deadlines. */
+  readonly lateCount: number;
+  /** The first of them. */
   readonly late: readonly { readonly id: string; readonly expectedAt: string | null }[];
 }
 
 /** Ids of failed jobs that are shown of each group. */
 const SHOWN_IDS = 20;
+/** Late ones that are shown: of thousands nobody reads them all, and what tells of them is sent about. */
+const SHOWN_LATE = 100;
 /** Jobs whose sizes are read one by one for a forecast; of more than that the mean is taken. */
 const READ_AT_MOST = 20_000;
 
@@ -134,10 +138,24 @@ export class Overview {
       failures: groupFailures(failures),
       createdAt: new Date(totals.createdAt).toISOString(),
       deadline: isoOf(totals.deadline),
-      endedAt: isOver ? isoOf(totals.endedAt ?? (await this.#endedAt(name, failures))) : null,
+      endedAt: isOver ? isoOf(totals.endedAt ?? (await this.#overAt(totals, failures))) : null,
       expectedAt: isoOf(ends?.last ?? null),
-      late: (ends?.late ?? []).map(({ id, end }) => ({ id, expectedAt: isoOf(end ?? null) })),
+      lateCount: ends?.late.length ?? 0,
+      late: (ends?.late ?? [])
+        .slice(0, SHOWN_LATE)
+        .map(({ id, end }) => ({ id, expectedAt: isoOf(end ?? null) })),
     };
+  }
+
+  /** When the last of its jobs ended: looked for once, and remembered for as long as nothing has changed. */
+  async #overAt(totals: BatchTotals, failures: readonly JobDetails[]): Promise<number> {
+    const { name, rounds, jobs, done, over } = totals;
+    const state = `${rounds} ${jobs} ${done} ${failures.length}`;
+    const [seen = '', at] = over?.split('=') ?? [];
+    if (seen === state && at !== undefined) return Number(at);
+    const endedAt = await this.#endedAt(name, failures);
+    await this.#batches.noteOver(name, `${state}=${endedAt}`);
+    return endedAt;
   }
 
   /** When the last of its jobs ended. */

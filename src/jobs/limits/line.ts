@@ -74,6 +74,7 @@ export class RunPlace implements LinePlace {
   readonly #tryTake: () => Promise<BlockPool | undefined>;
   readonly #giveBack: (pool: BlockPool) => void;
   #pool: BlockPool | undefined;
+  #taking: Promise<void> | undefined;
 
   /** @param pool of the place that was taken before the job was fetched */
   constructor(
@@ -97,7 +98,15 @@ export class RunPlace implements LinePlace {
     throw new FerryError('INTERNAL', 'bytes were to be sent without a place on the line');
   }
 
+  /** Files of one package ask side by side, and take one place together. */
   async take(signal: AbortSignal): Promise<void> {
+    this.#taking ??= this.#take(signal).finally(() => {
+      this.#taking = undefined;
+    });
+    await this.#taking;
+  }
+
+  async #take(signal: AbortSignal): Promise<void> {
     const deadline = performance.now() + PATIENCE_MS;
     while (!this.#pool) {
       // While Redis is away there is no telling.

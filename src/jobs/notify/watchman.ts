@@ -142,7 +142,7 @@ export class Watchman {
   }
 
   async #tellLate(state: BatchState): Promise<void> {
-    if (state.late.length === 0) return;
+    if (state.lateCount === 0) return;
     await this.#deps.notices.add(`late ${state.name} ${state.deadline}`, {
       event: 'deadline.slipping',
       at: new Date().toISOString(),

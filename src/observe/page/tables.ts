@@ -129,11 +129,11 @@ function expectedWords({ endedAt, expectedAt }: BatchState): string {
   return `${moment(expectedAt)}, in ${duration(Math.max(0, Date.parse(expectedAt) - Date.now()))}`;
 }
 
-function deadlineWords({ deadline, late, endedAt }: BatchState): TemplateResult {
+function deadlineWords({ deadline, lateCount, endedAt }: BatchState): TemplateResult {
   if (deadline === null) return html``;
-  const isLate = late.length > 0 && endedAt === null;
+  const isLate = lateCount > 0 && endedAt === null;
   return html`${moment(deadline)}
-  ${isLate ? html`<p class="bad">${late.length} will miss it</p>` : nothing}`;
+  ${isLate ? html`<p class="bad">${lateCount} will miss it</p>` : nothing}`;
 }
 
 function failureWords({ name, failures }: BatchState, act: Act): TemplateResult {
