@@ -243,6 +243,8 @@ export class UploadQueues {
     const generation = seen?.generation ?? 1;
     const [won] = await claimPlaces(this.#redis, [{ key, seen, id, generation }]);
     if (!won) return this.#retryOne(id, await this.get(id)); // somebody was quicker
+    // Another command may have put it back by now: what a run has written since is not written over.
+    if ((await job.getState()) !== 'failed') return;
     await this.#redis.hdel(this.#queues.of(queueOfJob(id)).toKey(id), WISH_FIELD);
     const { batch, expectedBytes, deadline } = data.request;
     await this.#batches.join(batch ?? '', [{ id, bytes: expectedBytes }], deadline);
