@@ -58,8 +58,13 @@ export class JobViews {
 
   async #inQueue(id: string): Promise<JobDetails | undefined> {
     if (id === '') return undefined;
-    const job = await this.#queues.findJob(id);
-    const state = job && toState(await job.getState());
-    return job && state ? viewOf(job, state) : undefined;
+    for (let looks = 1; ; looks += 1) {
+      const job = await this.#queues.findJob(id);
+      const state = job && toState(await job.getState());
+      if (!job || !state) return undefined;
+      // It may have ended between the two looks: then its result is not in what was read first.
+      const isOver = state === 'completed' || state === 'failed';
+      if (!isOver || job.finishedOn !== undefined || looks > 2) return viewOf(job, state);
+    }
   }
 }

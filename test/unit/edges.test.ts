@@ -4,9 +4,11 @@ import { changesOnly } from '../../src/job-changes.ts';
 import { isInForce } from '../../src/jobs/brakes.ts';
 import { newJobData } from '../../src/jobs/job-data.ts';
 import { JobRecord } from '../../src/jobs/job-record.ts';
+import { JobViews } from '../../src/jobs/job-views.ts';
 import type { Lease } from '../../src/jobs/lease.ts';
 import { RunPlace } from '../../src/jobs/limits/line.ts';
 import { Meter } from '../../src/jobs/meter.ts';
+import type { QueueSet } from '../../src/jobs/queue-set.ts';
 import { BlockPool } from '../../src/source/blocks.ts';
 import type { VcdApi } from '../../src/vcd/api.ts';
 import { parseLease } from '../../src/vcd/lease.ts';
@@ -111,4 +113,19 @@ test('what has not changed since it was told is not told again', () => {
   const isNew = changesOnly();
   const told = [isNew('a', { x: 1 }), isNew('a', { x: 1 }), isNew('b', { x: 1 }), isNew('a', {})];
   expect(told).toEqual([true, false, true, true]);
+});
+
+test('a job that ends while it is looked at is seen with its result', async () => {
+  const data = newJobData({ name: 'x', operation: 'download', kind: null } as never);
+  const common = { id: 'lab-1', data, timestamp: 0, getState: async () => 'completed' };
+  const looks = [
+    { ...common, returnvalue: null },
+    { ...common, returnvalue: { catalogItem: 'a', entity: 'b', kind: 'ovf' }, finishedOn: 5 },
+  ];
+  const queues = { findJob: async () => looks.shift() } as unknown as QueueSet;
+  const redis = { ferryRecord: true } as never;
+  expect(await new JobViews(redis, queues).find('lab-1')).toMatchObject({
+    state: 'completed',
+    result: { catalogItem: 'a' },
+  });
 });
