@@ -8,6 +8,8 @@ const FIRST = 64 * MiB;
 const AIM_MS = 30_000;
 /** So often in a row a size has to come to nothing before it is taken for too large. */
 const FAILURES_THAT_REFUSE = 2;
+/** After so many that went through, twice as much is tried again. */
+const SUCCESSES_THAT_RAISE = 16;
 
 /** A range of a file: bytes [start, end). */
 export interface Range {
@@ -24,8 +26,9 @@ export interface BodyLimit {
 
 /**
  * How much to send in one PUT. A chunk should take about half a minute: short enough to lose little,
- * long enough for its overhead not to show. Where something in between refuses bodies of a size, or cuts
- * them again and again before a byte was kept, chunks stay well below that.
+ * long enough for its overhead not to show. Where something in between says that bodies of a size are too
+ * large, chunks stay well below that. What comes to nothing again and again without a word may be too large as
+ * well: but that is only a guess, made for this one upload.
  */
 export class ChunkSizer {
   readonly #largest: number;
@@ -33,6 +36,9 @@ export class ChunkSizer {
   readonly #limit: BodyLimit;
   #bytes: number;
   #failures = 0;
+  /** What was guessed to pass; undefined for anything. */
+  #guess: number | undefined;
+  #successes = 0;
 
   /** @param fixed bytes, no more; undefined to adapt to the line */
   constructor(fixed?: number, limit: BodyLimit = unlimited()) {
@@ -43,15 +49,19 @@ export class ChunkSizer {
   }
 
   get bytes(): number {
-    const { refusedBytes } = this.#limit;
-    if (refusedBytes === undefined) return this.#bytes;
+    const { refusedBytes = Number.POSITIVE_INFINITY } = this.#limit;
     // Half of what was refused: to look for the very limit would cost more than it brings.
-    return Math.min(this.#bytes, Math.max(SMALLEST_CHUNK_BYTES, Math.floor(refusedBytes / 2)));
+    const passing = Math.max(SMALLEST_CHUNK_BYTES, Math.floor(refusedBytes / 2));
+    return Math.min(this.#bytes, passing, this.#guess ?? passing);
   }
 
   /** A chunk of so many bytes went through in this time. */
   sent(bytes: number, ms: number): void {
     this.#failures = 0;
+    this.#successes += 1;
+    if (this.#guess !== undefined && this.#successes % SUCCESSES_THAT_RAISE === 0) {
+      this.#guess = this.#guess * 2 < this.#bytes ? this.#guess * 2 : undefined;
+    }
     if (this.#isFixed || bytes < Math.min(this.bytes, SMALLEST)) return;
     const ideal = (bytes / Math.max(ms, 1)) * AIM_MS;
     // At most eightfold at once: one fast chunk may have gone into a buffer.
@@ -66,7 +76,10 @@ export class ChunkSizer {
   failed(bytes: number, { isVain }: { readonly isVain: boolean }): void {
     if (!this.#isFixed) this.#bytes = this.#clamp(this.#bytes / 2);
     this.#failures = isVain ? this.#failures + 1 : 0;
-    if (this.#failures >= FAILURES_THAT_REFUSE) this.refused(bytes);
+    if (this.#failures < FAILURES_THAT_REFUSE) return;
+    this.#failures = 0;
+    this.#successes = 0;
+    this.#guess = Math.max(SMALLEST_CHUNK_BYTES, Math.floor(Math.min(bytes, this.bytes) / 4));
   }
 
   /** Something said that a chunk of so many bytes is too large. */

@@ -119,11 +119,28 @@ describe('the size of a chunk', () => {
     const chunks = new ChunkSizer();
     for (let i = 0; i < 40; i += 1) chunks.failed(chunks.bytes, { isVain: true });
     expect(chunks.bytes).toBe(64 * 1024);
+    // It was a guess: after a while more is tried.
+    for (let i = 0; i < 400; i += 1) chunks.sent(chunks.bytes, 1_000);
+    expect(chunks.bytes).toBeGreaterThan(8 * MiB);
     const unlucky = new ChunkSizer();
     for (let i = 0; i < 40; i += 1) {
       unlucky.failed(unlucky.bytes, { isVain: i % 2 === 0 });
     }
     expect(unlucky.bytes).toBe(8 * MiB);
+  });
+
+  test('is guessed for one upload alone, and is known to all where something says it', () => {
+    const shared = {
+      refusedBytes: undefined as number | undefined,
+      refuse(bytes: number) {
+        shared.refusedBytes = bytes;
+      },
+    };
+    const [one, other] = [new ChunkSizer(undefined, shared), new ChunkSizer(undefined, shared)];
+    for (let i = 0; i < 4; i += 1) one.failed(100_000, { isVain: true });
+    expect(other.bytes).toBe(64 * MiB);
+    one.refused(2 * MiB);
+    expect(other.bytes).toBe(MiB / 2);
   });
 
   test('stays as it was set', () => {
