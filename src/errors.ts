@@ -54,8 +54,7 @@ const CODES = {
     hint: "Correct the target's organisation and credentials. What is queued for it goes on by itself.",
   },
   PROXY_REFUSED: {
-    kind: 'permanent',
-    ofTarget: true,
+    kind: 'transient',
     hint: "Correct the target's `proxy` (or HTTPS_PROXY), its user and password, or what it lets through. What is queued goes on by itself.",
   },
   CREDENTIALS_MISSING: {

@@ -28,6 +28,7 @@ export function termsOf({ batch, keepFailed, pool, deadline }: JobTerms) {
     batch: batch ?? null,
     keepFailed: keepFailed ?? false,
     again: false, // is said for all orders
+    previous: null,
     pool: pool ?? null,
     deadline: deadline?.getTime() ?? null,
   };

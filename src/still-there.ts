@@ -24,7 +24,7 @@ export interface DoneUpload {
 export async function findGone(
   open: (target: string) => Promise<VcdClient>,
   done: readonly DoneUpload[],
-  signal: AbortSignal = AbortSignal.timeout(PATIENCE_MS),
+  patienceMs = PATIENCE_MS,
 ): Promise<ReadonlySet<string>> {
   const catalogs = new Map<string, DoneUpload[]>();
   for (const one of done) {
@@ -35,8 +35,14 @@ export async function findGone(
     else catalogs.set(key, [one]);
   }
   const gone = new Set<string>();
+  const silent = new Set<string>();
   for (const uploads of catalogs.values()) {
-    const hrefs = await hrefsIn(open, uploads[0]?.request as UploadRequest, signal);
+    const request = uploads[0]?.request as UploadRequest;
+    // One that is away is waited for once, and does not use up the time of the others.
+    const hrefs = silent.has(request.target)
+      ? undefined
+      : await hrefsIn(open, request, AbortSignal.timeout(patienceMs));
+    if (hrefs === undefined) silent.add(request.target);
     for (const { job } of uploads) {
       const own = job.result?.catalogItem ?? '';
       if (!hrefs?.some((href) => isSameHref(href, own))) gone.add(job.id);

@@ -140,9 +140,9 @@ function trialWaitMs(trials: number): number {
   return Math.min(FIRST_TRIAL_MS * 2 ** trials, LONGEST_TRIAL_MS);
 }
 
-/** True while no job may be let through. What lies further off was written by a clock that is ahead. */
+/** True while no job may be let through. What lies much further off was written by a clock that is ahead. */
 export function isInForce({ trialAt, trials }: Brake): boolean {
   if (trialAt === null) return true;
   const leftMs = trialAt - Date.now();
-  return leftMs > 0 && leftMs <= trialWaitMs(trials);
+  return leftMs > 0 && leftMs <= 2 * trialWaitMs(trials);
 }

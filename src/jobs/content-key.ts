@@ -39,8 +39,8 @@ const SAMPLES = 32;
 const SAMPLE_BYTES = 64 * 1024;
 
 /**
- * Names what an image most probably holds: by the size of each file and by blocks that are spread over
- * it, so that an upload whose job was lost is known again without reading hundreds of gigabytes.
+ * Names what an image most probably holds: by the time and size of its files and by blocks that are spread
+ * over them, so that an upload whose job was lost is known again without reading hundreds of gigabytes.
  * Undefined where the manifest's digests say it for sure.
  */
 export async function sampleKeyOf(image: OpenImage): Promise<string | undefined> {
@@ -55,7 +55,9 @@ export async function sampleKeyOf(image: OpenImage): Promise<string | undefined>
     }
     lines.push(`${href} ${source.size} ${hash.digest('hex')}`);
   }
-  return keyOf(image, lines, 's1');
+  // Whoever writes to a file changes its time, though it may not change what is looked at.
+  const { mtimeMs, etag = '' } = image.identity;
+  return keyOf(image, [...lines, `at ${mtimeMs} ${etag}`], 's1');
 }
 
 /** The first and the last block, and what lies evenly between them; all of a small file. */

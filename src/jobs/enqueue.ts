@@ -56,16 +56,24 @@ const KEPT_COMPLETED_S = 7 * 86_400;
 /** No more completed jobs of a target than this, however young. */
 const KEPT_COMPLETED = 20_000;
 
+/** KEYS a job; ARGV the field. Returns 1 for the first that signs a job, which has to be there; else 0. */
+const SIGN = `
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+return redis.call('HSETNX', KEYS[1], ARGV[1], 1)`;
+
+type EnqueuerRedis = Redis & { ferrySign(key: string, field: string): Promise<number> };
+
 /** Puts jobs in, each upload once. */
 export class Enqueuer {
-  readonly #redis: Redis;
+  readonly #redis: EnqueuerRedis;
   readonly #queues: QueueSet;
   readonly #views: JobViews;
   readonly #batches: Batches;
   readonly #lanes: Lanes;
 
   constructor(redis: Redis, { queues, views }: { queues: QueueSet; views: JobViews }) {
-    this.#redis = redis;
+    this.#redis = redis as EnqueuerRedis;
+    if (!('ferrySign' in redis)) redis.defineCommand('ferrySign', { numberOfKeys: 1, lua: SIGN });
     this.#queues = queues;
     this.#views = views;
     this.#batches = new Batches(redis);
@@ -153,12 +161,12 @@ export class Enqueuer {
     for (const [queue, some] of groupBy(claims, ({ wanted }) => queueOfRequest(wanted.request))) {
       await this.#redis.sadd(QUEUES_KEY, queue);
       const made = await this.#queues.of(queue).addBulk(
-        some.map(({ wanted, id }) => {
+        some.map(({ wanted, id, seen }) => {
           const startAt = wanted.startAt ?? options.startAt;
           return {
             name: wanted.request.name,
             data: newJobData(
-              { ...wanted.request, again: options.again ?? false },
+              { ...wanted.request, again: options.again ?? false, previous: seen?.id ?? null },
               startAt?.getTime(),
             ),
             opts: { ...jobOptions(wanted, options), jobId: id },
@@ -173,8 +181,10 @@ export class Enqueuer {
       for (const [i, job] of made.entries()) {
         const claim = some[i] as Claim;
         const own = viewOf(job, job.opts.delay ? 'delayed' : 'waiting');
+        if (isOurs[i]) added.set(claim, own);
+        // What has gone again since then is asked for once more.
         const there = isOurs[i] ? undefined : await this.#views.find(claim.id);
-        added.set(claim, there ? { ...there, existing: true } : own);
+        if (there) added.set(claim, { ...there, existing: true });
       }
     }
     return added;
@@ -185,14 +195,9 @@ export class Enqueuer {
    * then adding them has done nothing.
    */
   async #signed(queue: string, jobs: readonly Job[]): Promise<boolean[]> {
-    const pipeline = this.#redis.pipeline();
     const bull = this.#queues.of(queue);
-    for (const { id = '' } of jobs) pipeline.hsetnx(bull.toKey(id), MADE_FIELD, 1);
-    const answers = (await pipeline.exec()) ?? [];
-    return answers.map(([error, isFirst]) => {
-      if (error) throw error;
-      return isFirst === 1;
-    });
+    const answers = jobs.map(({ id = '' }) => this.#redis.ferrySign(bull.toKey(id), MADE_FIELD));
+    return (await Promise.all(answers)).map((isFirst) => isFirst === 1);
   }
 
   async #joinNew(claims: readonly Claim[]): Promise<void> {

@@ -143,7 +143,8 @@ export class Fetcher {
       }
       const verdict = await this.#admit(served, { job, token, onlyBegun });
       if (verdict === 'admitted') return job;
-      if (verdict === 'full') return undefined;
+      // Among those that are named the same one would come again.
+      if (verdict === 'full' || allowed !== 'all') return undefined;
     }
     return undefined;
   }

@@ -74,9 +74,10 @@ export async function forgetOld(
     isStopped,
   );
   await forgetFields(redis, RESERVED_KEY, isKnown, isStopped);
-  for (const name of await batches.names()) {
+  for (const name of ['', ...(await batches.names())]) {
     if (isStopped()) return;
-    await batches.forget(name, before);
+    await batches.forgetDone(name, isKnown, isStopped);
+    if (name !== '') await batches.forget(name, before);
   }
 }
 

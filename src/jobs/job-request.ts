@@ -24,6 +24,8 @@ const COMMON = {
   keepFailed: z.boolean().default(false),
   /** Somebody wants it done, though it was done before. */
   again: z.boolean().default(false),
+  /** The job that stood for the same before: what it has put there is what is wanted. */
+  previous: z.string().nullable().default(null),
 };
 
 /** What is to be uploaded, and where to: fixed when it is enqueued. Holds no secret. */

@@ -179,6 +179,7 @@ function readable(job: Job): JobData {
       batch: null,
       keepFailed: false,
       again: false,
+      previous: null,
       leaseSeconds: null,
       metadata: [],
       pull: false,

@@ -28,11 +28,12 @@ export async function judge(upload: OpenUpload, href: string): Promise<UploadRes
   const notes = await metadataOf(upload, entityHref);
   const result = (warnings: readonly string[]): Promise<UploadResult> =>
     resultOf(upload, item, warnings);
-  if (notes.get(UPLOAD_KEY) === ownerText(owner)) {
+  const { creating } = deps.checkpoint.current;
+  if (notes.get(UPLOAD_KEY) === ownerText(owner) && (creating || !request.again)) {
     // Ours, and ready: a run before this one came that far, or a Redis that has lost it.
     const own = { itemHref, entityHref, taskHref: null };
     const warnings = mayReplace(request) ? await takeName(upload, own) : [];
-    return result(deps.checkpoint.current.creating ? warnings : [RECOGNISED, ...warnings]);
+    return result(creating ? warnings : [RECOGNISED, ...warnings]);
   }
   if (!request.again && (await isUploaded(upload, item, notes))) return result([RECOGNISED]);
   const isSame = contentKey !== undefined && notes.get(CONTENT_KEY) === contentKey;
@@ -80,13 +81,20 @@ async function isUploaded(
   const mark = findMark(item.description);
   const { installation, jobId } = ownerIn(notes) ?? mark ?? {};
   if (installation !== owner.installation || jobId === undefined) return false;
-  const isSame =
-    (contentKey !== undefined && notes.get(CONTENT_KEY) === contentKey) ||
-    (sampleKey !== undefined && notes.get(SAMPLE_KEY) === sampleKey) ||
-    // Where nothing may be noted, the mark stays.
-    (mark !== undefined && isOfContent(mark, content));
+  const isPrevious = jobId === upload.request.previous;
+  // The same content is as good, unless it is to be put there anew, with all that is asked for.
+  const isSame = isPrevious || (upload.request.ifExists !== 'replace' && isSameContent());
   if (!isSame || (await deps.reservation.isUnderWay(jobId))) return false;
   return isReady(await deps.vcd.getEntity(item.entityHref, context));
+
+  function isSameContent(): boolean {
+    const noted = notes.get(CONTENT_KEY);
+    // What is known for sure decides.
+    if (contentKey !== undefined && noted !== undefined) return noted === contentKey;
+    if (sampleKey !== undefined && notes.get(SAMPLE_KEY) === sampleKey) return true;
+    // Where nothing may be noted, the mark stays.
+    return mark !== undefined && isOfContent(mark, content);
+  }
 }
 
 const SKIPPED = 'skipped: an item of this name has the same content already';

@@ -243,8 +243,6 @@ export class UploadQueues {
     const generation = seen?.generation ?? 1;
     const [won] = await claimPlaces(this.#redis, [{ key, seen, id, generation }]);
     if (!won) return this.#retryOne(id, await this.get(id)); // somebody was quicker
-    // Another command may have put it back by now: what a run has written since is not written over.
-    if ((await job.getState()) !== 'failed') return;
     await this.#redis.hdel(this.#queues.of(queueOfJob(id)).toKey(id), WISH_FIELD);
     const { batch, expectedBytes, deadline } = data.request;
     await this.#batches.join(batch ?? '', [{ id, bytes: expectedBytes }], deadline);
@@ -252,15 +250,15 @@ export class UploadQueues {
     await this.#brakes.forgetWish(targetOfJob(id), id);
     // Somebody has decided: it may send its own size again.
     const { item, replaces } = data.checkpoint;
-    const anew = {
-      restarts: 0,
-      bytesLost: 0,
-      retried: true,
-      replaces: item ? replaces : null,
-    };
+    const anew = { restarts: 0, bytesLost: 0, retried: true, replaces: item ? replaces : null };
     const checkpoint = { ...data.checkpoint, ...anew };
+    // Another command may have put it back by now: what a run has written since is not written over.
+    if ((await job.getState()) !== 'failed') return;
     await job.updateData({ ...data, checkpoint, verdict: null, error: null, failingSince: null });
-    await job.retry('failed', { resetAttemptsMade: true, resetAttemptsStarted: true });
+    const reset = { resetAttemptsMade: true, resetAttemptsStarted: true };
+    await job.retry('failed', reset).catch(async (error: unknown) => {
+      if ((await job.getState()) === 'failed') throw error;
+    });
   }
 
   /** Whether a job that failed was told to leave what it had begun where it is. */

@@ -38,6 +38,7 @@ export interface PatienceOptions {
 
 /** They may mean that the whole target is away: then one asks for all. */
 const UNREACHABLE: ReadonlySet<string> = new Set([
+  'PROXY_REFUSED',
   'NETWORK',
   'SERVER_UNAVAILABLE',
   'TRANSFER_STALLED',

@@ -43,7 +43,7 @@ export async function runUpload(begun: Upload): Promise<UploadResult> {
     const upload: OpenUpload = {
       ...opened,
       contentKey: await neededContentKey(opened, image),
-      sampleKey: await sampleKeyOf(image),
+      sampleKey: await orAborted(sampleKeyOf(image), begun.context.signal),
     };
     deps.found(image.warnings);
     if (request.deploy) assertDeployable(image, request.deploy);

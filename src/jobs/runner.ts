@@ -103,7 +103,10 @@ export class Runner {
 
   async start(): Promise<void> {
     const { redis } = this.#options;
-    for (const { worker } of this.#served) await worker.startStalledCheckTimer();
+    for (const { worker, queue } of this.#served) {
+      await queue.removeGlobalConcurrency(); // an older release's, which held back what had begun
+      await worker.startStalledCheckTimer();
+    }
     redis.subscriber.on('message', () => this.#wake());
     await redis.subscriber.subscribe(WAKE_CHANNEL);
     if (!this.#options.only) {

@@ -97,7 +97,7 @@ async function sendRest(transfer: FileTransfer, first: WantedFile): Promise<void
       const hasMoved = wanted === undefined || wanted.bytesTransferred > before;
       if (hasMoved) patience.progressed();
       const isOfChunk = code !== 'OFFSET_MISMATCH' && !isTooLarge;
-      if (isOfChunk) deps.chunks.failed(bytes, { isVain: !hasMoved });
+      if (isOfChunk && bytes > 0) deps.chunks.failed(bytes, { isVain: !hasMoved });
     }
   }
 }
@@ -108,8 +108,7 @@ class FileTransfer {
   troubled: boolean;
   readonly #sending: Sending;
   readonly #watch: DigestWatch | undefined;
-  /** Of the range that was sent last. */
-  lastBytes = 0;
+  lastBytes = 0; // of the range that was sent last
   #askedAt = performance.now();
   #sentAt = performance.now();
 
@@ -129,6 +128,7 @@ class FileTransfer {
     const { deps } = this.upload;
     const { source, href } = this.#sending;
     const { bytesTransferred: offset } = wanted;
+    this.lastBytes = 0;
     assertPlausible(wanted, source.size);
     deps.meter.kept(href, offset);
     if (offset === source.size && source.size > 0) return undefined;

@@ -49,7 +49,10 @@ export class Members {
     const plain = this.#folder + plainName(href);
     const folder = plain.slice(0, plain.lastIndexOf('/') + 1);
     const { list, names } = this.#container;
-    return folder === '' || !list ? names : list(folder);
+    if (folder !== '' && list) return list(folder);
+    return names.filter(
+      (name) => name.startsWith(folder) && !name.slice(folder.length).includes('/'),
+    );
   }
 
   async #open(name: string): Promise<Member> {

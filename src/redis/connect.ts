@@ -102,7 +102,7 @@ export function describeAddress(address: RedisAddress): string {
 
 const CONNECT_TIMEOUT_MS = 10_000;
 /** One of several sentinels is given less: the next one may know. */
-const SENTINEL_TIMEOUT_MS = 1_000;
+const SENTINEL_TIMEOUT_MS = 2_000;
 /**
  * A connection whose server owes an answer for so long is made anew: the kernel alone would wait for a
  * host that vanished for a quarter of an hour, and nobody would ask the sentinels or the cluster.
@@ -233,7 +233,7 @@ function sentinelsOf(address: RedisAddress): number {
 /**
  * Waits until a new connection can be used.
  *
- * @throws FerryError REDIS_UNAVAILABLE within about three seconds, and one more for each further sentinel
+ * @throws FerryError REDIS_UNAVAILABLE within about three seconds, and two more for each further sentinel
  */
 export async function untilReady(redis: Redis, address: RedisAddress): Promise<void> {
   if (redis.status === 'ready') return;

@@ -6,7 +6,12 @@ import { NO_CHECKPOINT } from '../../src/jobs/job-data.ts';
 import { findMark } from '../../src/jobs/mark.ts';
 import { descriptorOf, type Member, packageOf, writeOva } from '../helpers/packages.ts';
 import { withFolder } from '../helpers/temp.ts';
-import { type UploadOptions, type UploadWorld, withUploads } from '../helpers/upload.ts';
+import {
+  POOLED_JOB,
+  type UploadOptions,
+  type UploadWorld,
+  withUploads,
+} from '../helpers/upload.ts';
 
 const RECOGNISED = expect.stringMatching(/^recognised: /);
 const SIZE = 3_000_000;
@@ -73,9 +78,18 @@ describe.each(Object.entries(IMAGES))('%s that was uploaded before', (_name, mak
         // The same job, as the same command makes it; another one, of a pool or after a failure.
         await expectRecognised(world, source, { ifExists });
         world.remembered.current = NO_CHECKPOINT;
-        await expectRecognised(world, source, { ifExists, jobId: 'lab-2' });
+        // Who wants it replaced means it, but for a job of the same upload that has done so.
+        const previous = ifExists === 'replace' ? POOLED_JOB : null;
+        await expectRecognised(world, source, { ifExists, jobId: 'lab-2', previous });
       }),
   );
+
+  test('is replaced where that is wanted, though it is the same', () =>
+    withUploaded(make, async (world, source) => {
+      const asked = { ifExists: 'replace', jobId: 'lab-2', description: 'new' } as const;
+      expect((await world.upload(source, asked)).warnings).toEqual([]);
+      expect(world.simulator.items()).toMatchObject([{ name: 'box', description: 'new' }]);
+    }));
 
   test('is uploaded to another name, and not recognised where somebody wants it again', () =>
     withUploaded(make, async (world, source) => {
@@ -126,5 +140,22 @@ test('what a user wants noted and is refused is a warning', () =>
       const { warnings } = await world.upload(source, { metadata, description: 'mine' });
       expect(warnings).toEqual([expect.stringMatching(/could not be noted/)]);
       expect(world.simulator.items()[0]?.description).toMatch(/^mine\n\[ovaferry /);
+    }),
+  ));
+
+test('an image that was changed where no sample looks is another one', () =>
+  withFolder((folder) =>
+    withUploads({}, async (world) => {
+      const source = join(folder, 'box.iso');
+      const bytes = randomBytes(40_000_000);
+      await writeFile(source, bytes);
+      await world.upload(source);
+      bytes[1_000_000] = (bytes[1_000_000] ?? 0) ^ 1;
+      await writeFile(source, bytes);
+      world.remembered.current = NO_CHECKPOINT;
+      for (const ifExists of ['fail', 'skip'] as const) {
+        const changed = world.upload(source, { jobId: 'lab-2', ifExists });
+        await expect(changed).rejects.toMatchObject({ code: 'NAME_TAKEN' });
+      }
     }),
   ));

@@ -94,6 +94,8 @@ const END = `
 if (redis.call('HGET', KEYS[1], 'rounds') or '0') ~= ARGV[1] then return 0 end
 return redis.call('HSETNX', KEYS[1], 'endedAt', ARGV[2])`;
 
+const SCANNED_AT_ONCE = 200;
+
 type BatchRedis = Redis & {
   ferryEnd(totals: string, rounds: number, at: number): Promise<number>;
   ferryJoin(...args: (string | number)[]): Promise<number>;
@@ -184,6 +186,21 @@ export class Batches {
   /** Remembers what took reading all its jobs. */
   async noteOver(name: string, over: string): Promise<void> {
     await this.#redis.hset(batchKeys(name).totals, 'over', over);
+  }
+
+  /** Forgets done jobs that nothing else knows any more. */
+  async forgetDone(
+    name: string,
+    isKnown: (id: string) => Promise<boolean>,
+    isStopped: () => boolean,
+  ): Promise<void> {
+    const { done } = batchKeys(name);
+    let cursor = '0';
+    do {
+      const [next, ids] = await this.#redis.sscan(done, cursor, 'COUNT', SCANNED_AT_ONCE);
+      cursor = next;
+      for (const id of ids) if (!(await isKnown(id))) await this.#redis.srem(done, id);
+    } while (cursor !== '0' && !isStopped());
   }
 
   /**

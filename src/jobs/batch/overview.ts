@@ -150,6 +150,7 @@ export class Overview {
   /** When the last of its jobs ended: looked for once, and remembered for as long as nothing has changed. */
   async #overAt(totals: BatchTotals, failures: readonly JobDetails[]): Promise<number> {
     const { name, rounds, jobs, done, over } = totals;
+    if (name === '') return Date.now(); // of what belongs to no batch nobody asks
     const state = `${rounds} ${jobs} ${done} ${failures.length}`;
     const [seen = '', at] = over?.split('=') ?? [];
     if (seen === state && at !== undefined) return Number(at);
