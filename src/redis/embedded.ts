@@ -83,9 +83,15 @@ function makeFolder(folder: string): void {
   }
 }
 
-/** Held while a command connects, and while the keeper looks whether anybody is connected. */
+/**
+ * Held while a command connects, and while the keeper looks whether anybody is connected.
+ *
+ * Of two locks on one file proper-lockfile renews one alone, and fails in a timer when that is given back: so
+ * each has a name of its own, which no file has.
+ */
 export function lockUsers(folder: string): Promise<() => Promise<void>> {
-  return lock(folder, {
+  return lock(join(folder, 'users'), {
+    realpath: false,
     lockfilePath: join(folder, 'users.lock'),
     stale: 10_000,
     retries: { retries: 400, minTimeout: 20, maxTimeout: 100 },
@@ -98,6 +104,8 @@ export function lockUsers(folder: string): Promise<() => Promise<void>> {
 export const KEEPER_LOCK = {
   stale: 5_000,
   update: 1_000,
+  /** What is locked; no file has this name. */
+  name: (folder: string): string => join(folder, 'keeper'),
   path: (folder: string): string => join(folder, 'keeper.lock'),
 };
 
@@ -109,7 +117,9 @@ async function connectOrStart(places: EmbeddedPlaces): Promise<Connection> {
   const deadline = Date.now() + START_TIMEOUT_MS;
   while (Date.now() < deadline) {
     const { stale } = KEEPER_LOCK;
-    const locked = await check(folder, { lockfilePath: KEEPER_LOCK.path(folder), stale });
+    const locked = await check(KEEPER_LOCK.name(folder), {
+      ...{ realpath: false, lockfilePath: KEEPER_LOCK.path(folder), stale },
+    });
     if (!locked && !isRunning(keeper)) {
       // One that has ended already could not start a server; its log says why.
       if (keeper?.exitCode) break;

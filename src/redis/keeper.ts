@@ -35,7 +35,8 @@ let isHolding = false;
 async function acquire(folder: string): Promise<boolean> {
   const { stale, update } = KEEPER_LOCK;
   try {
-    await lock(folder, {
+    await lock(KEEPER_LOCK.name(folder), {
+      realpath: false,
       lockfilePath: KEEPER_LOCK.path(folder),
       stale,
       update,

@@ -1,10 +1,10 @@
 import { randomBytes, X509Certificate } from 'node:crypto';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { mkdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { Redis } from 'ioredis';
-import { KEEPER_LOCK, KEEPER_NAME, keeperStartPath } from '../../src/redis/embedded.ts';
+import { KEEPER_LOCK, KEEPER_NAME, keeperStartPath, lockUsers } from '../../src/redis/embedded.ts';
 import { type Simulator, startSimulator } from '../../src/simulator/server.ts';
 import type { SimulatorOptions } from '../../src/simulator/world.ts';
 import { configure, json, run, start, until, type WorkplaceOptions } from '../helpers/cli.ts';
@@ -334,6 +334,33 @@ describe('the private Redis', () => {
         user.kill('SIGKILL');
         await user.ended;
       }
+      const left = () =>
+        processes(folder, 'redis-server').length + processes(folder, 'keeper.js').length;
+      await until('both to end', () => left() === 0);
+    }));
+
+  test('is kept on when somebody comes just as it was to be stopped', () =>
+    withEmbedded(async ({ folder, socket }) => {
+      const data = join(folder, 'data', 'redis');
+      await run(['status'], folder);
+      await until('a keeper', async () => (await connections(socket)).includes(KEEPER_NAME));
+      const unlock = await lockUsers(data); // the keeper needs it as well before it stops anything
+      const freshAt = (): number => statSync(KEEPER_LOCK.path(data)).mtimeMs;
+      // Nobody counts who is called as it is.
+      const looking = new Redis(socket, { connectionName: KEEPER_NAME });
+      await until('a keeper that looks no more', async () => {
+        const clients = String(await looking.client('LIST')).split('\n');
+        return clients.some((line) => / idle=([2-9]|\d\d) /.test(line));
+      });
+      const user = new Redis(socket);
+      await user.ping();
+      await unlock();
+      // Its lock is renewed once a second: twice more, and it has got over it.
+      const since = Date.now();
+      await until('a fresh lock', () => freshAt() > since + 1_500);
+      expect(processes(folder, 'keeper.js')).toHaveLength(1);
+      user.disconnect();
+      looking.disconnect();
       const left = () =>
         processes(folder, 'redis-server').length + processes(folder, 'keeper.js').length;
       await until('both to end', () => left() === 0);
