@@ -134,12 +134,17 @@ async function keepAll(
   }
   if (keeping.isFinal && !options.yes) await assertWanted(all, options);
   const kept: Kept[] = [];
-  for (const target of new Set(all.map((item) => item.target))) {
-    await withTarget(config, target, async (vcd, context) => {
-      for (const item of all.filter((one) => one.target === target)) {
-        kept.push(await keepOne(vcd, item, { config, options, keeping, context }));
-      }
-    });
+  const removed: Removed[] = [];
+  try {
+    for (const target of new Set(all.map((item) => item.target))) {
+      await withTarget(config, target, async (vcd, context) => {
+        for (const item of all.filter((one) => one.target === target)) {
+          kept.push(await keepOne(vcd, item, { options, keeping, context, removed }));
+        }
+      });
+    }
+  } finally {
+    if (removed.length > 0) await strike(config, removed);
   }
   return kept;
 }
@@ -148,26 +153,36 @@ async function keepOne(
   vcd: VcdClient,
   item: KeptItem & { readonly place: string },
   {
-    config,
     options,
     keeping,
     context,
-  }: { config: Config; options: KeepingOptions; keeping: Keeping; context: CallContext },
+    removed,
+  }: { options: KeepingOptions; keeping: Keeping; context: CallContext; removed: Removed[] },
 ): Promise<Kept> {
   const { change, verb, words } = keeping;
   const isRemoval = change.kind === 'remove';
   const job = isRemoval ? await madeBy(vcd, item, context) : undefined;
   const kept = await tried(item.place, () => changeItem(vcd, item, change, context));
-  if (kept.done && job !== undefined) await strike(config, job, item);
+  if (kept.done && job !== undefined) removed.push({ job, href: item.href });
   show(kept, `${verb} ${words}`.trimEnd(), options);
   return kept;
 }
 
-/** The job that says that the item has arrived is told that it is gone. Only an addition. */
-async function strike(config: Config, job: string, { href }: KeptItem): Promise<void> {
+/** An item that is gone, and the job that had made it. */
+interface Removed {
+  readonly job: string;
+  readonly href: string;
+}
+
+/** The jobs that say that items have arrived are told that they are gone. Only an addition. */
+async function strike(config: Config, removed: readonly Removed[]): Promise<void> {
   try {
     const ferry = await openFerry(config);
-    await ferry.noteRemoved(job, href).finally(() => ferry.close());
+    try {
+      for (const { job, href } of removed) await ferry.noteRemoved(job, href);
+    } finally {
+      await ferry.close();
+    }
   } catch {
     // Without Redis the next upload of the same looks at the catalog.
   }

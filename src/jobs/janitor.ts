@@ -6,6 +6,7 @@ import { isReady } from '../vcd/entity.ts';
 import { removeUnlessReady } from './clean-up.ts';
 import { isListed, untilTaskEnds } from './follow.ts';
 import type { JobData } from './job-data.ts';
+import { metadataOf } from './judge-item.ts';
 import { findMark, type Owner, ownerText, UPLOAD_KEY, withoutMark } from './mark.ts';
 import type { QueueSet } from './queue-set.ts';
 import type { Reservations } from './reservations.ts';
@@ -79,14 +80,8 @@ async function isNoted(
   mark: Owner,
   context: CallContext,
 ): Promise<boolean> {
-  try {
-    const notes = await vcd.getMetadata(entityHref, context);
-    return notes.get(UPLOAD_KEY) === ownerText(mark);
-  } catch (error) {
-    const { kind, code } = classify(error);
-    if (kind === 'permanent' || code === 'ITEM_GONE') return false;
-    throw error;
-  }
+  const notes = await metadataOf({ deps: { vcd }, context }, entityHref);
+  return notes.get(UPLOAD_KEY) === ownerText(mark);
 }
 
 /** Removes a leftover. Returns when the catalog no longer lists it, or it has become ready. */

@@ -34,14 +34,7 @@ export class JobRecord {
   /** @throws FerryError LOCK_LOST, REDIS_UNAVAILABLE; then nothing has changed */
   async save(patch: Partial<JobData>): Promise<void> {
     const before = this.data;
-    this.data = { ...before, ...patch };
-    try {
-      await this.#lease.save(this.data);
-    } catch (error) {
-      // What was refused must not be stored by a later beat, for it will be acted on otherwise.
-      this.note(undone(this.data, patch, before));
-      throw error;
-    }
+    await this.#save(patch, () => this.note(undone(this.data, patch, before)));
   }
 
   noteCheckpoint(patch: Partial<Checkpoint>): void {
@@ -51,11 +44,17 @@ export class JobRecord {
   /** @throws FerryError as `save` */
   async saveCheckpoint(patch: Partial<Checkpoint>): Promise<void> {
     const before = this.data.checkpoint;
-    this.data = { ...this.data, ...this.#withCheckpoint(patch) };
+    await this.#save(this.#withCheckpoint(patch), () =>
+      this.noteCheckpoint(undone(this.data.checkpoint, patch, before)),
+    );
+  }
+
+  async #save(patch: Partial<JobData>, undo: () => void): Promise<void> {
+    this.data = { ...this.data, ...patch };
     try {
       await this.#lease.save(this.data);
     } catch (error) {
-      this.noteCheckpoint(undone(this.data.checkpoint, patch, before));
+      undo(); // what was refused must not be stored by a later beat, for it will be acted on otherwise
       throw error;
     }
   }

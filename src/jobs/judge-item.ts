@@ -1,5 +1,6 @@
 import { classify, FerryError } from '../errors.ts';
 import { isSameHref } from '../vcd/address.ts';
+import type { VcdClient } from '../vcd/client.ts';
 import { isReady } from '../vcd/entity.ts';
 import type { ItemReference } from '../vcd/item.ts';
 import { mayReplace, maySkip } from './job-request.ts';
@@ -126,7 +127,10 @@ async function resultOf(
 
 /** What is noted on an entity; nothing where that may not be seen. */
 export async function metadataOf(
-  { deps, context }: Upload,
+  {
+    deps,
+    context,
+  }: Pick<Upload, 'context'> & { readonly deps: { readonly vcd: Pick<VcdClient, 'getMetadata'> } },
   entityHref: string,
 ): Promise<ReadonlyMap<string, string>> {
   try {
