@@ -1,4 +1,5 @@
 import type { Redis } from 'ioredis';
+import { scanHash } from '../redis/scan.ts';
 import { Batches } from './batch/batches.ts';
 import { Ledger } from './batch/ledger.ts';
 import { compareAndSet } from './compare-and-set.ts';
@@ -92,14 +93,11 @@ async function forgetFields(
   isToBeKept: (text: string) => Promise<boolean>,
   isStopped: () => boolean,
 ): Promise<void> {
-  let cursor = '0';
-  do {
-    const [next, found] = await redis.hscan(key, cursor, 'COUNT', AT_ONCE);
-    cursor = next;
-    for (let i = 0; i + 1 < found.length; i += 2) {
-      const [field = '', text = ''] = [found[i], found[i + 1]];
+  for await (const fields of scanHash(redis, key)) {
+    for (const [field, text] of fields) {
       if (await isToBeKept(text)) continue;
       await compareAndSet(redis, key, { field, seen: text, next: '' });
     }
-  } while (cursor !== '0' && !isStopped());
+    if (isStopped()) return;
+  }
 }

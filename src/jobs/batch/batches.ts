@@ -1,4 +1,5 @@
 import type { Redis } from 'ioredis';
+import { scanSet } from '../../redis/scan.ts';
 import { BATCHES_KEY, batchKeys, LEDGER_KEY, MEMBERSHIPS_KEY, targetOfJob } from '../names.ts';
 
 /** A batch's own figures, kept as its jobs come and end. */
@@ -93,8 +94,6 @@ return 1`;
 const END = `
 if (redis.call('HGET', KEYS[1], 'rounds') or '0') ~= ARGV[1] then return 0 end
 return redis.call('HSETNX', KEYS[1], 'endedAt', ARGV[2])`;
-
-const SCANNED_AT_ONCE = 200;
 
 type BatchRedis = Redis & {
   ferryEnd(totals: string, rounds: number, at: number): Promise<number>;
@@ -195,12 +194,10 @@ export class Batches {
     isStopped: () => boolean,
   ): Promise<void> {
     const { done } = batchKeys(name);
-    let cursor = '0';
-    do {
-      const [next, ids] = await this.#redis.sscan(done, cursor, 'COUNT', SCANNED_AT_ONCE);
-      cursor = next;
+    for await (const ids of scanSet(this.#redis, done)) {
       for (const id of ids) if (!(await isKnown(id))) await this.#redis.srem(done, id);
-    } while (cursor !== '0' && !isStopped());
+      if (isStopped()) return;
+    }
   }
 
   /**

@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis';
 import { z } from 'zod';
+import { scanHash } from '../../redis/scan.ts';
 import { batchKeys, LEDGER_KEY, MEMBERSHIPS_KEY } from '../names.ts';
 import { ReceiptFilesSchema } from '../receipt-files.ts';
 
@@ -59,11 +60,9 @@ end
 redis.call('HDEL', KEYS[2], id)
 return 1`;
 
-const SCANNED_AT_ONCE = 200;
-
 /** Of one that can't be read: now, so that it stays. */
-function finishedAt(text = ''): number {
-  const parsed = ReceiptSchema.safeParse(JSON.parse(text || 'null'));
+function finishedAt(text: string): number {
+  const parsed = ReceiptSchema.safeParse(JSON.parse(text));
   return parsed.success ? parsed.data.finishedAt : Date.now();
 }
 
@@ -108,15 +107,11 @@ export class Ledger {
    * @param before milliseconds since the epoch
    */
   async forget(before: number, isStopped: () => boolean): Promise<void> {
-    let cursor = '0';
-    do {
-      const [next, found] = await this.#redis.hscan(LEDGER_KEY, cursor, 'COUNT', SCANNED_AT_ONCE);
-      cursor = next;
-      const old = found.filter(
-        (id, i) => i % 2 === 0 && id !== '' && finishedAt(found[i + 1]) < before,
-      );
+    for await (const receipts of scanHash(this.#redis, LEDGER_KEY)) {
+      const old = receipts.filter(([, text]) => finishedAt(text) < before).map(([id]) => id);
       if (old.length > 0) await this.#redis.hdel(LEDGER_KEY, ...old);
-    } while (cursor !== '0' && !isStopped());
+      if (isStopped()) return;
+    }
   }
 
   async find(id: string): Promise<Receipt | undefined> {
