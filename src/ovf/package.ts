@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { FerryError } from '../errors.ts';
 import { readAll } from '../source/byte-source.ts';
 import { DESCRIPTOR_LIMITS } from '../xml.ts';
+import { orderNotes, strangers } from './archive-notes.ts';
 import type { Container } from './container.ts';
 import type { PackageContents } from './contents.ts';
 import { type DescriptorFacts, withFileSizes } from './descriptor.ts';
@@ -283,27 +284,4 @@ function unverified(
     warnings.push(`the manifest has a digest of ${name}, which the descriptor does not name`);
   }
   return warnings;
-}
-
-/** DSP0243 clause 5.3. What lies in a folder has no order. */
-function orderNotes(
-  { isOrdered, names }: Pick<Container, 'isOrdered' | 'names'>,
-  descriptorName: string,
-): string[] {
-  if (!isOrdered || names[0] === descriptorName) return [];
-  return [
-    `${descriptorName} is not the first in the archive, which other tools ask for; ovaferry does not`,
-  ];
-}
-
-/** Members that nothing names. */
-function strangers(
-  { names, isOrdered }: Pick<Container, 'names' | 'isOrdered'>,
-  named: readonly string[],
-): string[] {
-  if (!isOrdered) return []; // a folder may hold anything
-  const known = new Set(named);
-  return names
-    .filter((name) => !known.has(name) && !/\.(mf|cert)$/i.test(name))
-    .map((name) => `${name} is not in the descriptor and is not sent`);
 }
