@@ -86,8 +86,8 @@ async function sendRest(transfer: FileTransfer, first: WantedFile): Promise<void
         wanted = await patience.repeat(() => transfer.untilSteady(), context.signal);
         continue;
       }
-      // Of an empty file nothing can be missing: its only PUT was taken, and the reply was lost.
-      if (code === 'OFFSET_MISMATCH' && transfer.isEmpty) return;
+      // Of an empty file nothing can be missing if a PUT is refused: one was taken, and its reply lost.
+      if (code === 'OFFSET_MISMATCH' && facts['status'] === 416 && transfer.isEmpty) return;
       const bytes = transfer.lastBytes;
       const isTooLarge = facts['status'] === 413 && bytes > SMALLEST_CHUNK_BYTES;
       if (isTooLarge) deps.chunks.refused(bytes);

@@ -44,6 +44,7 @@ export async function uploadPackage(
     deps.meter.enter('describing');
     await sendDocument(upload, item, descriptorOf(image));
     const entity = await untilLinked(upload, item, image);
+    if (!entity) continue;
     assertManifestWanted(upload, entity, image);
     await deps.line.take(context.signal); // the links may have taken long
     deps.meter.enter('transferring');
@@ -115,11 +116,28 @@ async function sendDocument(upload: Upload, item: OwnItem, document: Document): 
 /** So often may the server show the files, and not the manifest that it is to check. */
 const LOOKS_FOR_MANIFEST = 8;
 
-/** Waits until every file of the package has its address, or nothing is waited for any more. */
-function untilLinked(upload: Upload, item: OwnItem, image: OvfPackage): Promise<EntityState> {
+/** So often may the server count less of the descriptor than it was taken to have. */
+const LOOKS_FOR_DESCRIPTOR = 6;
+
+/**
+ * Waits until every file of the package has its address, or nothing is waited for any more.
+ *
+ * @returns undefined where the server waits for the descriptor after all
+ */
+async function untilLinked(
+  upload: Upload,
+  item: OwnItem,
+  image: OvfPackage,
+): Promise<EntityState | undefined> {
+  const { find, isAccepted } = descriptorOf(image);
   let looksWithoutManifest = 0;
-  return untilEntity(upload, item, (entity) => {
-    if (entity.status > 0 || entity.files.length === 0) return entity;
+  let looksWithoutDescriptor = 0;
+  const end = await untilEntity(upload, item, (entity) => {
+    if (entity.status > 0 || entity.files.length === 0) return { entity };
+    const descriptor = find(entity);
+    const isMissing = descriptor && !isAccepted(descriptor, entity);
+    looksWithoutDescriptor = isMissing ? looksWithoutDescriptor + 1 : 0;
+    if (looksWithoutDescriptor > LOOKS_FOR_DESCRIPTOR) return { entity: undefined };
     assertNothingElseWanted(entity, image);
     const linked = image.files.every(({ href, size }) => {
       const file = findWanted(entity, href);
@@ -128,10 +146,11 @@ function untilLinked(upload: Upload, item: OwnItem, image: OvfPackage): Promise<
       );
     });
     if (!linked) return undefined;
-    if (upload.request.verify !== 'server' || findManifestFile(entity, image)) return entity;
+    if (upload.request.verify !== 'server' || findManifestFile(entity, image)) return { entity };
     looksWithoutManifest += 1; // the server may still be at it
-    return looksWithoutManifest > LOOKS_FOR_MANIFEST ? entity : undefined;
+    return looksWithoutManifest > LOOKS_FOR_MANIFEST ? { entity } : undefined;
   });
+  return end.entity;
 }
 
 interface FilesToSend {

@@ -12,9 +12,15 @@ import {
 /** Enough for a worker to begin with, and too few for what it is asked to do. */
 const DESCRIPTORS = 64;
 
+/** Slow enough that every upload is still under way when the last one begins. */
+const SLOW = 40_000;
+
 test('a worker that runs out of file descriptors fails no job, and says what it lacks', () =>
   withPlace(
-    { size: 200_000, config: { more: '    concurrency: 24\n', tail: '  concurrency: 24\n' } },
+    {
+      ...{ size: 200_000, rateBytesPerSecond: SLOW },
+      config: { more: '    concurrency: 24\n', tail: '  concurrency: 24\n' },
+    },
     async (place) => {
       const { folder, simulator } = place;
       const limited = startWithin(DESCRIPTORS, ['worker'], folder);

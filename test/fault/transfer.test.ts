@@ -19,6 +19,7 @@ import { until } from '../helpers/cli.ts';
 import {
   descriptorOf,
   digest,
+  isoOf,
   type Member,
   manifestOf,
   packageOf,
@@ -287,6 +288,23 @@ describe('one upload survives, without help and without a byte doubled', () => {
     ));
 });
 
+test.each([0, 1, 2])(
+  'an empty file is sent, also if the server counts too much from its look %i on',
+  (after) =>
+    withFolder((folder) =>
+      withUploads({}, async (world) => {
+        world.simulator.world.faults.add({
+          ...{ on: { method: 'GET', path: '/api/vAppTemplate' }, after, times: 2 },
+          do: { counterOffset: 10_000_000 },
+        });
+        const source = await writeOva(join(folder, 'box.ova'), packageOf([0, 10]));
+        await world.upload(source, { signal: AbortSignal.timeout(4_000) });
+        expect(world.simulator.items()[0]?.status).toBe(8);
+        expectBitten(world);
+      }),
+    ),
+);
+
 describe('a file that is not what its digest says never completes', () => {
   test('not even an empty one', () =>
     withFolder((folder) =>
@@ -331,7 +349,11 @@ describe('a file that somebody writes to while its only range is on the way', ()
   });
   const whole = [describing(), disk];
   const vouched = [describing(), { name: 'box.mf', bytes: manifestOf([disk]) }, disk];
-  const ofMedia = { kind: 'media', written: 'box.iso', files: [{ ...disk, name: 'box.iso' }] };
+  const ofMedia = {
+    kind: 'media',
+    written: 'box.iso',
+    files: [{ name: 'box.iso', bytes: isoOf(BIG) }],
+  };
   type Case = {
     written: string;
     at?: number;
