@@ -147,11 +147,12 @@ function headLine(
     return `${paint('yellow', '…', color)} ${name} waiting to be tried again${why}`;
   }
   if (job.state === 'waiting') return `  ${name} waiting`;
-  if (job.stage !== 'transferring') return `  ${name} ${job.stage}`;
+  const trouble = job.error ? ` (${job.error.message})` : '';
+  if (job.stage !== 'transferring') return `  ${name} ${job.stage}${trouble}`;
   const share = percent(kept, job.bytesTotal);
   const size = bytes(job.bytesTotal);
   const much = pad > 0 ? `${share.padStart(4)} of ${size.padEnd(7)}` : `${share} of ${size}`;
-  return `  ${name} ${much}${pace(rate, job.bytesTotal - kept)}`;
+  return `  ${name} ${much}${pace(rate, job.bytesTotal - kept)}${trouble}`;
 }
 
 function totalLine(jobs: readonly JobDetails[], rate: MovingRate): string {

@@ -58,7 +58,7 @@ export async function claimItem(
     return { item, isNew: false };
   }
   deps.meter.enter('creating');
-  for (;;) {
+  for (let looks = 0; ; looks += 1) {
     try {
       return await claimOnce(upload, bytes, create);
     } catch (error) {
@@ -66,7 +66,8 @@ export async function claimItem(
       const isOfServer = failure.code === 'NAME_TAKEN' && failure.facts['status'] !== undefined;
       // Taken by ourselves, perhaps: the reply to an earlier request may have been lost.
       if (isOfServer && (await findOwn(upload))) {
-        await pause(deps.settings.pollFirstMs, context.signal);
+        const { pollFirstMs, pollLongestMs } = deps.settings;
+        await pause(Math.min(pollFirstMs * 2 ** looks, pollLongestMs), context.signal);
         continue;
       }
       await patience.afterFailure(failure, context.signal);

@@ -9,6 +9,9 @@ import { tryToPutBack } from './replace.ts';
 import { pause } from './retry.ts';
 import type { Upload, UploadDeps } from './upload-deps.ts';
 
+/** Each takes twice as long as the one before. */
+const LOOKS_UNTIL_GONE = 6;
+
 /** What is left alone: an item that has become ready. */
 export interface ReadyItem {
   readonly item: OwnItem;
@@ -26,13 +29,19 @@ export async function cleanUp(begun: Upload): Promise<ReadyItem | undefined> {
   const upload = asPulled(begun);
   const { deps, context } = upload;
   const patience = deps.newPatience();
-  for (;;) {
+  for (let looks = 0; ; looks += 1) {
     try {
       const item = await findBegun(upload);
       const ready = item && (await removeUnlessReady(upload, item));
       if (ready) return ready;
       if (!item) break;
-      await pause(deps.settings.pollFirstMs, context.signal);
+      if (looks >= LOOKS_UNTIL_GONE) {
+        throw new FerryError(
+          'SERVER_UNAVAILABLE',
+          `the catalog still lists ${upload.request.name}`,
+        );
+      }
+      await pause(deps.settings.pollFirstMs * 2 ** looks, context.signal);
     } catch (error) {
       await patience.afterFailure(error, context.signal);
     }

@@ -71,6 +71,8 @@ export interface GivingUp {
 
 const SLOW_FIRST_DELAY_MS = 30_000;
 const LONGEST_DELAY_MS = 10 * 60_000;
+/** Between runs that all fail in the same way, while the target is up. */
+const LONGEST_FRUITLESS_MS = 5 * 60_000;
 const IDLE_MS = 10 * 60_000;
 /** Nothing that a job does brings their end nearer, so it is never given up for them. */
 const OUTSIDE: ReadonlySet<string> = new Set([
@@ -224,7 +226,7 @@ export async function postpone(
     record.note({ verdict: toJobError(gaveUp, request, true) });
   }
   const attempts = data.attempts + 1;
-  const delayMs = delayOf(failure, attempts);
+  const delayMs = delayOf(failure, { attempts, fruitlessMs: isDown ? 0 : Date.now() - since });
   // By the clock of Redis: that of this machine may be wrong, and others go by what is written here.
   const retryAt = (await ending.now()) + delayMs;
   const error = toJobError(failure, request, false);
@@ -251,9 +253,19 @@ async function takeTurn({ job, record, lanes, inFlight, limitsOf }: Ending): Pro
   await lanes.unserved(queueOf(target, pool), waiting, request.expectedBytes);
 }
 
-/** What is everybody's, or takes its time, is asked for seldom; asking often may lock an account. */
-function delayOf(failure: FerryError, attempts: number): number {
-  if (!isTargetFault(failure.code) && !SLOW.has(failure.code))
-    return retryDelayMs(attempts, failure);
-  return Math.min(SLOW_FIRST_DELAY_MS * 2 ** (attempts - 1), LONGEST_DELAY_MS);
+/**
+ * What is everybody's, or takes its time, is asked for seldom; asking often may lock an account. So is what
+ * has failed for long by a target that answers.
+ *
+ * @param fruitlessMs for how long nothing has moved, while the target could be reached
+ */
+function delayOf(
+  failure: FerryError,
+  { attempts, fruitlessMs }: { readonly attempts: number; readonly fruitlessMs: number },
+): number {
+  if (isTargetFault(failure.code) || SLOW.has(failure.code)) {
+    return Math.min(SLOW_FIRST_DELAY_MS * 2 ** (attempts - 1), LONGEST_DELAY_MS);
+  }
+  const seldom = OUTSIDE.has(failure.code) ? 0 : Math.min(fruitlessMs / 4, LONGEST_FRUITLESS_MS);
+  return Math.max(retryDelayMs(attempts, failure), Math.round(seldom));
 }

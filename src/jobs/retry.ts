@@ -4,6 +4,8 @@ import { classify, type FerryError, isTargetFault } from '../errors.ts';
 const FIRST_DELAY_MS = 1_000;
 const LONGEST_DELAY_MS = 30_000;
 const TARGET_FAULT_TRIES = 2;
+/** Less than so many failures in a row are a hiccup. */
+const TOLD_AFTER = 3;
 
 /**
  * How long to wait before the n-th repetition (counted from 1): the server's wish, or about 1 s
@@ -32,6 +34,8 @@ export interface PatienceOptions {
   /** The first pause; the following ones grow from it. */
   readonly firstDelayMs?: number;
   readonly onRetry: (error: FerryError, delayMs: number) => void;
+  /** What the step keeps failing by; null as soon as something has moved. */
+  readonly onTrouble?: (error: FerryError | null) => void;
   /** Waits while nobody at the target answers; asked before a request is repeated. */
   readonly untilReachable?: (signal: AbortSignal) => Promise<void>;
 }
@@ -70,9 +74,11 @@ export class Patience {
     this.#options = options;
   }
 
+  /** To be called for what brings the end nearer, not for a look that only showed how things are. */
   progressed(): void {
     this.#fruitless = 0;
     this.#since = performance.now();
+    this.#options.onTrouble?.(null);
   }
 
   /** Waits until the step may be tried again; throws the error if it may not. */
@@ -88,6 +94,7 @@ export class Patience {
     const delayMs = retryDelayMs(this.#fruitless, error, { firstMs: firstDelayMs });
     if (performance.now() - this.#since + delayMs > limitMs) throw error;
     onRetry(error, delayMs);
+    if (this.#fruitless >= TOLD_AFTER) this.#options.onTrouble?.(error);
     await pause(delayMs, signal);
     if (UNREACHABLE.has(error.code)) await this.#untilReachable(error, signal);
   }

@@ -3,6 +3,7 @@ import type { CallContext } from '../vcd/api.ts';
 import { ChunkSizer } from './chunks.ts';
 import { vdcView } from './deploy.ts';
 import { type Checkpoint, hasBegun } from './job-data.ts';
+import { toJobError } from './job-error.ts';
 import type { JobRecord } from './job-record.ts';
 import type { JobRequest } from './job-request.ts';
 import { transferWindow } from './limits/transfer-window.ts';
@@ -122,6 +123,10 @@ export function workOf(
           },
           onRetry(error, delayMs) {
             log.warn({ code: error.code, delayMs }, error.message);
+          },
+          onTrouble(error) {
+            if (!error && record.data.error === null) return;
+            record.note({ error: error && toJobError(error, request, false) });
           },
         }),
       settings,

@@ -37,7 +37,7 @@ function enable(call: Call): Reply {
     throw new ApiError(400, 'BUSY_ENTITY', `The entity ${item.name} is busy.`);
   }
   if (entity.received.some(({ sink }) => sink.path === undefined)) {
-    throw new ApiError(500, 'INTERNAL_SERVER_ERROR', 'This simulator keeps no bytes: use --store.');
+    throw new ApiError(400, 'BAD_REQUEST', 'This simulator keeps no bytes: use --store.');
   }
   const { downloadTimeMs } = world.options;
   if (downloadTimeMs === 0) {

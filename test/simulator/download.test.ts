@@ -15,7 +15,14 @@ import { FerryError } from '../../src/errors.ts';
 import { NO_CHECKPOINT } from '../../src/jobs/job-data.ts';
 import type { FaultRule } from '../../src/simulator/faults.ts';
 import { until } from '../helpers/cli.ts';
-import { descriptorOf, digest, type Member, packageOf, writeOva } from '../helpers/packages.ts';
+import {
+  descriptorOf,
+  digest,
+  isoOf,
+  type Member,
+  packageOf,
+  writeOva,
+} from '../helpers/packages.ts';
 import { atOnce } from '../helpers/side-by-side.ts';
 import { withFolder } from '../helpers/temp.ts';
 import { clientOf, type UploadWorld, withUploads } from '../helpers/upload.ts';
@@ -166,7 +173,7 @@ describe('a download', () => {
   ] as const)('of the media image %s is the same file', (file, media, made) =>
     withFolder((folder) =>
       withUploads({ store: join(folder, 'store') }, async (world) => {
-        const bytes = randomBytes(300_000);
+        const bytes = media ? randomBytes(300_000) : isoOf(300_000);
         writeFileSync(join(folder, file), bytes);
         await world.upload(join(folder, file), media ? { media } : {});
         world.remembered.current = NO_CHECKPOINT;

@@ -472,7 +472,7 @@ describe('a download', () => {
       const { entity } = await admin.media('disc', 1);
       await admin.put(uploadHref(await admin.entity(entity)), Buffer.from('1'));
       const answer = await admin.send('POST', linkPath(await admin.entity(entity), 'enable'));
-      expect(answer).toMatchObject({ status: 500, body: expect.stringContaining('--store') });
+      expect(answer).toMatchObject({ status: 400, body: expect.stringContaining('--store') });
     }));
 });
 

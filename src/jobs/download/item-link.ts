@@ -99,15 +99,19 @@ export class ItemLink {
 
   /** Undefined if there is none of that name. */
   async findFile(name: string): Promise<RangedFile | undefined> {
-    try {
-      const range = { start: 0, end: 1 };
-      const body = await this.#deps.vcd.openDownload(this.#hrefOf(name), range, this.#context);
-      body.close();
-    } catch (error) {
-      if (classify(error).code === 'TRANSFER_REFUSED') return undefined;
-      throw error;
-    }
-    return this.file(name);
+    const range = { start: 0, end: 1 };
+    const isThere = async (): Promise<boolean> => {
+      try {
+        const body = await this.#deps.vcd.openDownload(this.#hrefOf(name), range, this.#context);
+        body.close();
+        return true;
+      } catch (error) {
+        if (classify(error).code === 'TRANSFER_REFUSED') return false;
+        throw error;
+      }
+    };
+    const found = await this.#deps.newPatience().repeat(isThere, this.#context.signal);
+    return found ? this.file(name) : undefined;
   }
 
   #serverOf(name: string, size: number): RangeServer {

@@ -24,11 +24,10 @@ export async function untilOffered(
   for (let looks = 0; ; ) {
     try {
       const entity = await orNotFound(vcd.getEntity(href, context), place);
-      patience.progressed();
       if (isOffered(entity)) return entity;
       const isAtWork = entity.tasks.some(isUnderWay);
-      looks += isAtWork ? 0 : 1;
-      if (looks > LOOKS_FOR_LINK) {
+      if (isAtWork) patience.progressed();
+      if (!isAtWork && looks > LOOKS_FOR_LINK) {
         throw new FerryError('SERVER_UNAVAILABLE', `${entity.name} shows no address for download`);
       }
       // Where it can only be disabled, its addresses are to be shown yet.
@@ -37,7 +36,9 @@ export async function untilOffered(
         await offers.enabling(href);
         const task = await vcd.enableDownload(entity, context);
         await accidentsPass(untilTaskEnds({ deps, context }, task));
+        patience.progressed();
       }
+      looks += isAtWork ? 0 : 1;
       await pause(settings.pollFirstMs, context.signal);
     } catch (error) {
       await patience.afterFailure(error, context.signal);
