@@ -2,6 +2,7 @@ import { resolve } from 'node:path';
 import { classify, FerryError } from './errors.ts';
 import type { UploadRequest } from './jobs/job-request.ts';
 import { defaultName, type LocatedImage, locateImage } from './ovf/image.ts';
+import { isLossy } from './source/local-file.ts';
 import { identityOfSource, isAddress } from './source/open-source.ts';
 
 /** An order's source, looked at without opening it. */
@@ -16,8 +17,8 @@ export interface LocatedOrder
 const UNSEEN = { identity: { size: 0, mtimeMs: 0 }, expectedBytes: 0 };
 
 /**
- * Looks at the source of an order. What exists but is no package is taken for one all the same: its job
- * fails and says why.
+ * Looks at the source of an order. What exists but is no package, or can't be opened by its name, is taken
+ * for one all the same: its job fails and says why.
  *
  * @throws FerryError USAGE, SOURCE_NOT_FOUND, SOURCE_UNREADABLE
  */
@@ -47,6 +48,9 @@ async function locate(source: string, media: boolean): Promise<LocatedOrder> {
     if (code === 'SOURCE_UNREACHABLE' && isAddress(source)) {
       const kind = media || /\.iso$/i.test(source) ? 'media' : 'ovf';
       return { kind, source, path: source, defaultName: name, ...UNSEEN };
+    }
+    if (code === 'SOURCE_UNREADABLE' && isLossy(source)) {
+      return { kind: 'ovf', source, path: source, defaultName: name, ...UNSEEN };
     }
     if (!(error instanceof FerryError) || code.startsWith('SOURCE_')) throw error;
     const identity = stateOf(await identityOfSource(source));

@@ -158,6 +158,9 @@ function lineAt(text: string, offset: number): number {
   return line;
 }
 
+/** Of libxml2's levels, which begin with warnings, the first that says that something is wrong. */
+const ERROR_LEVEL = 2;
+
 /** An element; names are local names, because real files mix namespaces freely (0.9 descriptors). */
 export class XmlElement {
   readonly #node: libxmljs.Element;
@@ -210,11 +213,29 @@ export class XmlElement {
     return this.children(name)[0];
   }
 
+  /**
+   * What is wrong with the namespaces of its document, each with its line: prefixes that are not declared,
+   * attributes that are one and the same. Only strict parsers refuse it.
+   */
+  namespaceFaults(): string[] {
+    return this.#node
+      .doc()
+      .errors.filter(({ level }) => (level ?? 0) >= ERROR_LEVEL)
+      .map(({ message, line }) => `${message.trim()} (line ${line})`);
+  }
+
+  /** Every element below this one that is said to be required. */
+  requiredElements(): XmlElement[] {
+    return this.#find(`.//*[@*[local-name()='required']='true']`);
+  }
+
   /** Every element below this one with that local name, in document order. */
   descendants(name: string): XmlElement[] {
-    return this.#node
-      .find(`.//*[local-name()='${name}']`)
-      .map((node) => new XmlElement(node as libxmljs.Element));
+    return this.#find(`.//*[local-name()='${name}']`);
+  }
+
+  #find(path: string): XmlElement[] {
+    return this.#node.find(path).map((node) => new XmlElement(node as libxmljs.Element));
   }
 }
 

@@ -4,7 +4,7 @@ import { glob, isDynamicPattern } from 'tinyglobby';
 import type { Config } from '../config/load.ts';
 import { classify, FerryError } from '../errors.ts';
 import type { EnqueueOptions, UploadOrder } from '../index.ts';
-import { isAddress } from '../source/open-source.ts';
+import { identityOfSource, isAddress } from '../source/open-source.ts';
 import type { Listed } from './manifest-file.ts';
 import type { GlobalOptions } from './output.ts';
 import { parseLease, parseMetadata, parseTime } from './values.ts';
@@ -212,7 +212,7 @@ async function expand(args: readonly string[]): Promise<string[]> {
     const found = isDynamicPattern(arg)
       ? await glob(arg, { absolute: true, onlyFiles: true, expandDirectories: false })
       : [];
-    if (found.length === 0) throw new FerryError('SOURCE_NOT_FOUND', `${arg} does not exist`);
+    if (found.length === 0) await identityOfSource(resolve(arg)); // says why it is not there
     sources.push(...found.sort());
   }
   return [...new Set(sources)];

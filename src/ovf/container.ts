@@ -2,7 +2,7 @@ import { readdir, realpath } from 'node:fs/promises';
 import { dirname, join, sep } from 'node:path';
 import { classify, FerryError } from '../errors.ts';
 import type { ByteSource } from '../source/byte-source.ts';
-import { fileError, LocalFile } from '../source/local-file.ts';
+import { fileError, isLossy, LocalFile } from '../source/local-file.ts';
 import { openSource } from '../source/open-source.ts';
 import type { SourceFile } from '../source/source-file.ts';
 import { type ArchiveMember, indexArchive, isJunk, memberSource } from './archive.ts';
@@ -85,8 +85,9 @@ export async function openFolder(descriptorPath: string): Promise<Container> {
       facts: { member: name },
     });
   };
+  const names = await namesIn(folder);
   return {
-    names: await namesIn(folder),
+    names,
     ...{ warnings: [], notes: [], isOrdered: false, isListed: true },
     async list(below) {
       try {
@@ -100,7 +101,7 @@ export async function openFolder(descriptorPath: string): Promise<Container> {
       const known = opened.get(name);
       if (known) return known;
       const real = await within(name).catch((error: unknown) => {
-        throw isAbsent(error) ? missing(name) : error;
+        throw isAbsent(error) ? missing(name, names) : error;
       });
       const file = await LocalFile.open(real);
       opened.set(name, file);
@@ -192,7 +193,16 @@ function holding(
   };
 }
 
-function missing(name: string): FerryError {
+/** @param beside what lies beside it: it may be there under a name that can't be opened */
+function missing(name: string, beside: readonly string[] = []): FerryError {
+  const lossy = beside.find(isLossy);
+  if (lossy !== undefined) {
+    return new FerryError(
+      'PACKAGE_INCOMPLETE',
+      `${name} is missing from the package; the name of ${lossy} beside it is not UTF-8`,
+      { facts: { member: name }, hint: 'Rename that file.' },
+    );
+  }
   return new FerryError('PACKAGE_INCOMPLETE', `${name} is missing from the package`, {
     facts: { member: name },
   });

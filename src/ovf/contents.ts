@@ -93,7 +93,7 @@ export function contentsOf(root: XmlElement): PackageContents {
 }
 
 /** Sections below an element; 0.9 calls each Section, and gives its kind as a type. */
-function sectionsOf(parent: XmlElement, name: string): XmlElement[] {
+export function sectionsOf(parent: XmlElement, name: string): XmlElement[] {
   const isTyped = (section: XmlElement): boolean =>
     section.attribute('type')?.split(':').at(-1) === `${name}_Type`;
   return [...parent.descendants(name), ...parent.descendants('Section').filter(isTyped)];

@@ -6,7 +6,7 @@ import {
   type XmlElement,
   XmlError,
 } from '../xml.ts';
-import { contentsOf, type PackageContents } from './contents.ts';
+import { contentsOf, type PackageContents, sectionsOf } from './contents.ts';
 
 /** A File of the descriptor's References. */
 export interface FileReference {
@@ -25,6 +25,8 @@ export interface DescriptorFacts {
   readonly virtualSystems: readonly string[];
   /** What it asks for and vCD does not do, in words. */
   readonly unsupported: readonly string[];
+  /** What is wrong with its namespaces, and only strict parsers refuse. */
+  readonly namespaceFaults: readonly string[];
   /** What makes the descriptor useless, in words; empty if nothing does. */
   readonly problems: readonly string[];
   /** What the package is; undefined unless that was asked for. */
@@ -36,6 +38,9 @@ const VERSIONS: Readonly<Record<string, DescriptorFacts['version']>> = {
   'http://schemas.dmtf.org/ovf/envelope/2': '2.x',
   'http://www.vmware.com/schema/ovf/1/envelope': '0.9',
 };
+
+/** The first ones are mended first. */
+const TOLD_FAULTS = 3;
 
 /**
  * Reads a descriptor (DSP0243 clause 7). Elements are found by local name below a checked root,
@@ -60,6 +65,7 @@ export function parseDescriptor(
     files,
     virtualSystems: root.descendants('VirtualSystem').map((system) => system.attribute('id') ?? ''),
     unsupported: unsupportedOf(root),
+    namespaceFaults: root.namespaceFaults().slice(0, TOLD_FAULTS),
     problems: problemsOf(root, files),
     ...(contents ? { contents: contentsOf(root) } : {}),
   };
@@ -82,9 +88,22 @@ function wholeNumber(text: string | undefined): number | undefined {
   return Number(text);
 }
 
-/** Parts that vCD passes over (10.x Tenant Portal Guide, "Upload an OVF Template"). */
+/** Sections of DSP0243, and those of VMware's own in namespaces of theirs. */
+const KNOWN_SECTIONS = /^http:\/\/(schemas\.dmtf\.org\/ovf|www\.vmware\.com)\//;
+
+/**
+ * Parts that vCD passes over (10.x Tenant Portal Guide, "Upload an OVF Template"), or that it needs and
+ * are not there.
+ */
 function unsupportedOf(root: XmlElement): string[] {
   const found: string[] = [];
+  for (const system of [...root.descendants('VirtualSystem'), ...root.children('Content')]) {
+    found.push(...hardwareFaults(system));
+  }
+  for (const section of root.requiredElements()) {
+    if (KNOWN_SECTIONS.test(section.namespace)) continue;
+    found.push(`it requires the section ${section.name} (line ${section.line}), unknown to vCD`);
+  }
   if (root.descendants('DeploymentOptionSection').length > 0) {
     found.push('it has deployment options, of which vCD knows none but the default');
   }
@@ -92,6 +111,16 @@ function unsupportedOf(root: XmlElement): string[] {
     found.push('it has extra configuration, of which vCD keeps only what its provider allows');
   }
   return found;
+}
+
+function hardwareFaults(system: XmlElement): string[] {
+  const id = system.attribute('id') ?? '';
+  const [hardware] = sectionsOf(system, 'VirtualHardwareSection');
+  if (!hardware) return [`${id} has no VirtualHardwareSection: vCD may refuse it`];
+  const isNewer = ['StorageItem', 'EthernetPortItem'].some((name) => hardware.child(name));
+  return isNewer && system.namespace.endsWith('/1')
+    ? [`the hardware of ${id} is described as in OVF 2, in an envelope of OVF 1`]
+    : [];
 }
 
 function problemsOf(root: XmlElement, files: readonly FileReference[]): string[] {

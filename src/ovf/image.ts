@@ -49,14 +49,14 @@ export interface LocatedImage {
 }
 
 /**
- * Tells what a path holds by its kind and name.
+ * Tells what a path holds by its kind, its name, and for an ISO its header.
  *
  * @param media take any file as a media image
  * @throws FerryError SOURCE_NOT_FOUND, PACKAGE_AMBIGUOUS, PACKAGE_INCOMPLETE, PACKAGE_UNSUPPORTED
  */
 export async function locateImage(path: string, media = false): Promise<LocatedImage> {
   const file = await fileOf(path);
-  const kind = media || /\.iso$/i.test(file) ? 'media' : 'ovf';
+  const kind = media || (await isIso(file)) ? 'media' : 'ovf';
   if (kind === 'ovf') await assertPackage(file);
   const identity = await identityOfSource(file);
   const isDescriptor = /\.ovf$/i.test(file);
@@ -103,6 +103,10 @@ function fileName(path: string): string {
   }
 }
 
+function isNamedIso(path: string): boolean {
+  return /\.iso$/i.test(fileName(path));
+}
+
 /** The file itself, or the only package in a folder. */
 async function fileOf(path: string): Promise<string> {
   if (isAddress(path)) return path;
@@ -115,15 +119,27 @@ async function fileOf(path: string): Promise<string> {
 /** By its name, or by what it is: an OVA is one whatever it is called. */
 async function assertPackage(file: string): Promise<void> {
   if (/\.(ova|ovf)$/i.test(file) || (await isArchive(file))) return;
-  throw new FerryError('PACKAGE_UNSUPPORTED', `${file} is neither an .ova, an .ovf nor an .iso`, {
-    hint: 'Use --media to upload it as a media image.',
+  const what = isNamedIso(file)
+    ? 'is no ISO: it has no ISO 9660 or UDF header'
+    : 'is neither an .ova, an .ovf nor an .iso';
+  throw new FerryError('PACKAGE_UNSUPPORTED', `${file} ${what}`, {
+    hint: 'Use --media to upload it as it is.',
   });
 }
 
 async function isArchive(path: string): Promise<boolean> {
+  return lookInto(path, async (file) => (await sniff(file)) === 'tar');
+}
+
+/** A page that a web server answered with is often saved under the name of the image. */
+async function isIso(path: string): Promise<boolean> {
+  return isNamedIso(path) && lookInto(path, hasIsoHeader);
+}
+
+async function lookInto<T>(path: string, look: (file: SourceFile) => Promise<T>): Promise<T> {
   const file = await openSource(path);
   try {
-    return (await sniff(file)) === 'tar';
+    return await look(file);
   } finally {
     await file.close();
   }
@@ -180,15 +196,16 @@ export async function openImage(
 }
 
 function openMedia(file: SourceFile, hasHeader: boolean): OpenImage {
-  const isNamedIso = /\.iso$/i.test(file.name);
   return {
     kind: 'media',
     file,
     identity: file.identity,
     fingerprint: fingerprintOf([file]),
-    isIso: hasHeader || isNamedIso,
+    isIso: hasHeader || isNamedIso(file.name),
     warnings:
-      isNamedIso && !hasHeader ? [`${file.name} has no ISO 9660 or UDF header: is it an ISO?`] : [],
+      isNamedIso(file.name) && !hasHeader
+        ? [`${file.name} has no ISO 9660 or UDF header: is it an ISO?`]
+        : [],
     assertUnchanged: () => file.assertUnchanged(),
     close: () => file.close(),
   };

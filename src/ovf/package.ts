@@ -239,6 +239,9 @@ function sizeWarnings(files: readonly PackageFile[]): string[] {
 
 function warningsOf(facts: DescriptorFacts): string[] {
   const warnings: string[] = facts.unsupported.map((what) => `of the descriptor: ${what}`);
+  for (const fault of facts.namespaceFaults) {
+    warnings.push(`of the descriptor: ${fault}; vSphere refuses it`);
+  }
   if (facts.version !== '1.x') {
     warnings.push(`the descriptor is OVF ${facts.version}; vCD's guide promises only 1.0 and 1.1`);
   }

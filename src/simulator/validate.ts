@@ -227,11 +227,17 @@ function decode(body: Buffer): string {
 export function parseSafely(body: Buffer): libxmljs.Document {
   const text = decode(body);
   if (/<!(DOCTYPE|ENTITY)/i.test(text)) throw badRequest('Bad request\n - DOCTYPE is disallowed');
+  const refuse = (message: string) => badRequest(`Bad request\n - ${message.trim()}`);
+  let document: libxmljs.Document;
   try {
-    return libxmljs.parseXml(text, { nonet: true });
+    document = libxmljs.parseXml(text, { nonet: true });
   } catch (error) {
-    throw badRequest(`Bad request\n - ${(error as Error).message.trim()}`);
+    throw refuse((error as Error).message);
   }
+  // A prefix that is not declared is noted by this parser, and refused by vCD's.
+  const unbound = document.errors.find(({ level }) => (level ?? 0) > 1);
+  if (unbound) throw refuse(unbound.message);
+  return document;
 }
 
 export function attributeOf(element: libxmljs.Element, name: string): string | undefined {

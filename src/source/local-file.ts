@@ -99,6 +99,12 @@ export function fileError(path: string, error: unknown): FerryError {
   if (isExhausted(error)) return classify(error);
   const { code } = error as NodeJS.ErrnoException;
   const cause = { cause: error, facts: { errno: code ?? 'unknown' } };
+  if (code === 'ENOENT' && isLossy(path)) {
+    return new FerryError('SOURCE_UNREADABLE', `the name of ${path} is not UTF-8`, {
+      ...cause,
+      hint: 'Rename it: names in other encodings can be listed, and not opened.',
+    });
+  }
   if (code === 'ENOENT' || code === 'ENOTDIR') {
     return new FerryError('SOURCE_NOT_FOUND', `${path} does not exist`, cause);
   }
@@ -113,6 +119,11 @@ export function fileError(path: string, error: unknown): FerryError {
     );
   }
   return new FerryError('SOURCE_UNREADABLE', `${path} can't be read (${code ?? error})`, cause);
+}
+
+/** Whether a name has bytes that are no UTF-8, in place of which Node shows another character. */
+export function isLossy(name: string): boolean {
+  return name.includes('\ufffd');
 }
 
 /** What a network file system or a disk says while it is away. */

@@ -52,7 +52,7 @@ async function headOf(size, digest) {
 <Envelope xmlns="http://schemas.dmtf.org/ovf/envelope/1" xmlns:ovf="http://schemas.dmtf.org/ovf/envelope/1">
   <References><File ovf:id="f" ovf:href="disk.vmdk" ovf:size="${size}"/></References>
   <DiskSection><Info>Disk</Info><Disk ovf:diskId="d" ovf:fileRef="f" ovf:capacity="1"/></DiskSection>
-  <VirtualSystem ovf:id="vm"><Info>A machine</Info></VirtualSystem>
+  <VirtualSystem ovf:id="vm"><Info>A machine</Info><VirtualHardwareSection><Info>Hardware</Info></VirtualHardwareSection></VirtualSystem>
 </Envelope>`);
   const pack = tar.pack();
   const chunks = [];

@@ -16,7 +16,11 @@ writeFileSync(
 
 function make(name, count) {
   mkdirSync(join(folder, name));
-  for (let i = 0; i < count; i += 1) writeFileSync(join(folder, name, `${name}${i}.iso`), 'x');
+  for (let i = 0; i < count; i += 1) {
+    const file = openSync(join(folder, name, `${name}${i}.iso`), 'w');
+    writeSync(file, '\u0001CD001', 16 * 2048, 'latin1'); // with a hole before it
+    closeSync(file);
+  }
 }
 
 function timed(what, ...args) {

@@ -120,6 +120,7 @@ try {
   const iso = join(folder, 'disk.iso');
   const file = openSync(iso, 'w');
   const block = randomFillSync(Buffer.alloc(4 * 1024 * 1024));
+  block.write('\u0001CD001', 16 * 2048, 'latin1');
   for (let at = 0; at < size; at += block.length) {
     block.writeUInt32LE(at / block.length, 0);
     writeSync(file, block.subarray(0, Math.min(block.length, size - at)));

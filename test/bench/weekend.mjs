@@ -97,7 +97,9 @@ try {
   for (let i = 0; i < IMAGES; i += 1) {
     const size = 2_000_000 + Math.floor(Math.random() ** 2 * 18_000_000);
     total += size;
-    writeFileSync(join(folder, `${i}.iso`), Buffer.alloc(size, i));
+    const bytes = Buffer.alloc(size, i);
+    bytes.write('\u0001CD001', 16 * 2048, 'latin1');
+    writeFileSync(join(folder, `${i}.iso`), bytes);
   }
   for (const [i, name] of TARGETS.entries()) {
     const own = Array.from({ length: IMAGES }, (_one, n) => n).filter(

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import {
   descriptorOf,
   digest,
+  isoOf,
   type Member,
   manifestOf,
   packageOf,
@@ -73,7 +74,7 @@ const SHAPES: readonly Shape[] = [
     return expected(name, source, [disk]);
   },
   async function iso(folder, name, random) {
-    const [, , { bytes }] = packageOf([size(random)]) as [Member, Member, Member];
+    const bytes = isoOf(40_000 + size(random));
     const source = join(folder, `${name}.iso`);
     await writeFile(source, bytes);
     return { name, source, kind: 'media', digests: [digest(bytes)], bytes: bytes.length };

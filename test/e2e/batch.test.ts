@@ -149,10 +149,12 @@ describe('batches and the jobs in them', () => {
   test('a job that was there before counts in every batch that names it, also one of no bytes', () =>
     withPlace({}, async (place) => {
       const { folder, source } = place;
-      await writeFile(join(folder, 'empty.iso'), '');
-      const [first] = await json(['enqueue', 'empty.iso', '--to', 'lab'], folder);
-      await json(['enqueue', 'empty.iso', source, '--to', 'lab', '--batch', 'a'], folder);
-      const [same] = await json(['enqueue', 'empty.iso', '--to', 'lab', '--batch', 'b'], folder);
+      await writeFile(join(folder, 'empty.img'), '');
+      const toLab = ['--media', '--to', 'lab'];
+      const [first] = await json(['enqueue', 'empty.img', ...toLab], folder);
+      await json(['enqueue', source, '--to', 'lab', '--batch', 'a'], folder);
+      await json(['enqueue', 'empty.img', ...toLab, '--batch', 'a'], folder);
+      const [same] = await json(['enqueue', 'empty.img', ...toLab, '--batch', 'b'], folder);
       expect(same).toMatchObject({ id: first?.id, existing: true });
       await isUp(place.worker());
       await until('the ends', async () => (await summary(place, 'a')).endedAt !== null, {
@@ -164,7 +166,7 @@ describe('batches and the jobs in them', () => {
       expect(b).toMatchObject({ counts: { completed: 1, waiting: 0 } });
       await sleep(1_100);
       expect((await summary(place, 'a')).endedAt).toBe(a.endedAt);
-      const late = await json(['enqueue', 'empty.iso', '--to', 'lab', '--batch', 'c'], folder);
+      const late = await json(['enqueue', 'empty.img', ...toLab, '--batch', 'c'], folder);
       expect(late).toMatchObject([{ existing: true, state: 'completed' }]);
       expect((await summary(place, 'c')).counts).toMatchObject({ completed: 1, waiting: 0 });
     }));

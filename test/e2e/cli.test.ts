@@ -132,7 +132,7 @@ describe('upload', () => {
   test('of many sources shows each and fails if one does', () =>
     withPlace(async ({ folder, path }) => {
       await writeOva(path('a.ova'), packageOf([1_000], 'a'));
-      await writeFile(path('b.iso'), randomBytes(2_048));
+      await writeFile(path('b.iso'), isoOf());
       await writeFile(path('c.ova'), 'no archive');
       const { code, stdout } = await run(['upload', '*.ova', 'b.iso', '--to', 'lab'], folder);
       expect(code).toBe(1);
@@ -535,7 +535,7 @@ describe('bad input ends in a sentence, the right status, and nothing on the ser
   test('a name that is taken fails the job and leaves the other item alone', () =>
     withPlace(async ({ folder, simulator, path }) => {
       await writeOva(path('box.ova'), good);
-      await writeFile(path('box.iso'), randomBytes(100));
+      await writeFile(path('box.iso'), isoOf());
       await run(['upload', 'box.iso', '--to', 'lab'], folder);
       const { code, stdout } = await run(['upload', 'box.ova', '--to', 'lab', '--json'], folder);
       expect(code).toBe(1);
@@ -703,9 +703,10 @@ describe('inspect', () => {
         { code: 'DIGEST_MISMATCH', message: expect.stringContaining('box-disk1.vmdk') },
       ]);
       expect(await json<Report>(['inspect', 'box.ova'], folder)).toMatchObject({ problems: [] });
-      await writeFile(path('a.iso'), disk.bytes);
+      const iso = isoOf();
+      await writeFile(path('a.iso'), iso);
       const { files } = await json<Report>(['inspect', 'a.iso', '--verify'], folder);
-      expect(files).toMatchObject([{ verified: null, digests: [{ digest: digest(disk.bytes) }] }]);
+      expect(files).toMatchObject([{ verified: null, digests: [{ digest: digest(iso) }] }]);
       const seen = await run(['inspect', 'box.ova', '--verify'], folder);
       expect(seen).toMatchObject({ code: 1, stderr: '' });
       expect(seen.stdout).toMatch(/box-disk1\.vmdk .*WRONG[\s\S]*box-disk2\.vmdk .*verified/);

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from '@jest/globals';
 import { configure, json, run, until } from '../helpers/cli.ts';
 import { expectWhole } from '../helpers/expect-whole.ts';
-import { packageOf, writeOva } from '../helpers/packages.ts';
+import { isoOf, packageOf, writeOva } from '../helpers/packages.ts';
 import {
   doubled,
   enqueueAll,
@@ -409,8 +409,9 @@ describe('--if-exists', () => {
 
   test('skip hashes an image that has no manifest', () =>
     withPlace({}, async ({ folder, simulator }) => {
-      await writeFile(join(folder, 'disc.iso'), Buffer.alloc(100_000, 1));
-      await writeFile(join(folder, 'same.iso'), Buffer.alloc(100_000, 1));
+      const bytes = isoOf();
+      await writeFile(join(folder, 'disc.iso'), bytes);
+      await writeFile(join(folder, 'same.iso'), bytes);
       const skip = ['--to', 'lab', '--if-exists', 'skip', '--name', 'disc'];
       expect((await run(['upload', 'disc.iso', ...skip], folder)).code).toBe(0);
       expect((await run(['upload', 'same.iso', ...skip], folder)).code).toBe(0);

@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path';
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import { type Simulator, startSimulator } from '../../src/simulator/server.ts';
 import { configure, type Ended, until } from '../helpers/cli.ts';
-import { packageOf, writeOva } from '../helpers/packages.ts';
+import { isoOf, packageOf, writeOva } from '../helpers/packages.ts';
 import { type TestRedis, withRedis } from '../helpers/redis.ts';
 import { atEnd } from '../helpers/sandbox.ts';
 import { withFolder } from '../helpers/temp.ts';
@@ -52,7 +52,7 @@ async function withInstalled(use: (place: Installed) => Promise<void>): Promise<
       await configure(folder, { url: simulator.url, redis: redis.url });
       await mkdir(join(folder, 'images'));
       await writeOva(join(folder, 'images', 'ubuntu.ova'), packageOf([300_000], 'ubuntu'));
-      await writeFile(join(folder, 'images', 'tools.iso'), Buffer.alloc(50_000));
+      await writeFile(join(folder, 'images', 'tools.iso'), isoOf());
       const worker = ferry(['worker'], folder);
       try {
         await until('a worker', () => worker.output.includes('worker is up'));

@@ -8,7 +8,7 @@ import { type Simulator, startSimulator } from '../../src/simulator/server.ts';
 import type { SimulatorOptions } from '../../src/simulator/world.ts';
 import { json, run } from '../helpers/cli.ts';
 import { attribute, call, loggedIn, pathOf } from '../helpers/http.ts';
-import { packageOf, writeFolder, writeOva } from '../helpers/packages.ts';
+import { isoOf, packageOf, writeFolder, writeOva } from '../helpers/packages.ts';
 import { enqueueMany, isUp, untilAllOver, untilJobs, withPlace } from '../helpers/place.ts';
 import { withFolder } from '../helpers/temp.ts';
 import { uploadTo } from '../helpers/upload.ts';
@@ -180,7 +180,7 @@ describe('ls', () => {
   test.each(['5.5', '9.7', '10.6'])('lists catalogs and items of release %s', (release) =>
     withTargets({ release }, async ({ folder, simulator }) => {
       await writeOva(join(folder, 'box.ova'), packageOf([300_000]));
-      writeFileSync(join(folder, 'disc.iso'), Buffer.alloc(70_000));
+      writeFileSync(join(folder, 'disc.iso'), isoOf(70_000));
       for (const name of ['box.ova', 'disc.iso']) await uploadTo(simulator, join(folder, name));
       const catalogs = await json<Record<string, unknown>[]>(['ls', 'lab'], folder);
       expect(catalogs.map(({ org, name }) => `${org}/${name}`)).toEqual([

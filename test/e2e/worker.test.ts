@@ -1,11 +1,10 @@
-import { randomBytes } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { configure, json, run, start, until } from '../helpers/cli.ts';
 import { expectWhole } from '../helpers/expect-whole.ts';
-import { packageOf, writeOva } from '../helpers/packages.ts';
+import { isoOf, packageOf, writeOva } from '../helpers/packages.ts';
 import {
   doubled,
   enqueued,
@@ -201,7 +200,7 @@ describe('an operator', () => {
 
   test('retries what failed once its cause is mended', () =>
     withPlace({ rateBytesPerSecond: 50_000_000 }, async (place) => {
-      await writeFile(join(place.folder, 'box.iso'), randomBytes(100));
+      await writeFile(join(place.folder, 'box.iso'), isoOf());
       place.worker();
       const taken = await json(
         ['enqueue', join(place.folder, 'box.iso'), '--to', 'lab'],

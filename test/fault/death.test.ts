@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { FerryError } from '../../src/errors.ts';
 import { NO_CHECKPOINT } from '../../src/jobs/job-data.ts';
-import { digest, type Member, packageOf, writeOva } from '../helpers/packages.ts';
+import { digest, isoOf, type Member, packageOf, writeOva } from '../helpers/packages.ts';
 import { atOnce, withOpenOnce } from '../helpers/side-by-side.ts';
 import { withFolder } from '../helpers/temp.ts';
 import {
@@ -202,7 +202,7 @@ test('one of other files is not gone on with', () =>
     withUploads({}, async (world) => {
       const source = await writeOva(join(folder, 'box.ova'), packageOf([300_000]));
       await expect(world.upload(source, dyingAt(8, 'after'))).rejects.toThrow('died here');
-      await writeFile(join(folder, 'other.iso'), 'other');
+      await writeFile(join(folder, 'other.iso'), isoOf());
       world.remembered.current = NO_CHECKPOINT;
       const other = world.upload(join(folder, 'other.iso'), { name: 'box', jobId: 'lab-2' });
       await expect(other).rejects.toMatchObject({ code: 'NAME_TAKEN' });

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { NO_CHECKPOINT } from '../../src/jobs/job-data.ts';
 import { findMark } from '../../src/jobs/mark.ts';
-import { descriptorOf, type Member, packageOf, writeOva } from '../helpers/packages.ts';
+import { descriptorOf, isoOf, type Member, packageOf, writeOva } from '../helpers/packages.ts';
 import { withFolder } from '../helpers/temp.ts';
 import {
   POOLED_JOB,
@@ -25,12 +25,12 @@ const IMAGES: Record<string, (folder: string) => Promise<string>> = {
     return writeOva(join(folder, 'box.ova'), [descriptor, disk]);
   },
   async 'a media image'(folder) {
-    await writeFile(join(folder, 'box.iso'), randomBytes(SIZE));
+    await writeFile(join(folder, 'box.iso'), isoOf(SIZE));
     return join(folder, 'box.iso');
   },
   async 'an empty one'(folder) {
-    await writeFile(join(folder, 'box.iso'), '');
-    return join(folder, 'box.iso');
+    await writeFile(join(folder, 'box.img'), '');
+    return join(folder, 'box.img');
   },
 };
 /** What a server says that knows no metadata, or a role that may not write them. */
@@ -88,7 +88,7 @@ describe.each(Object.entries(IMAGES))('%s that was uploaded before', (_name, mak
     withUploaded(make, async (world, source) => {
       const asked = { ifExists: 'replace', jobId: 'lab-2', description: 'new' } as const;
       expect((await world.upload(source, asked)).warnings).toEqual([]);
-      expect(world.simulator.items()).toMatchObject([{ name: 'box', description: 'new' }]);
+      expect(world.simulator.items()).toMatchObject([{ description: 'new' }]);
     }));
 
   test('is uploaded to another name, and not recognised where somebody wants it again', () =>
@@ -103,8 +103,9 @@ describe.each(Object.entries(IMAGES))('%s that was uploaded before', (_name, mak
     withUploaded(make, async (world, source) => {
       await writeFile(source.replace(/box/, 'b'), randomBytes(SIZE));
       const other = join(source, '..', 'other.iso');
-      await writeFile(other, randomBytes(SIZE));
-      const uploading = world.upload(other, { jobId: 'lab-2', name: 'box' });
+      await writeFile(other, isoOf(SIZE));
+      const [taken] = world.simulator.items();
+      const uploading = world.upload(other, { jobId: 'lab-2', name: taken?.name ?? '' });
       await expect(uploading).rejects.toMatchObject({ code: 'NAME_TAKEN' });
     }));
 
@@ -147,7 +148,7 @@ test('an image that was changed where no sample looks is another one', () =>
   withFolder((folder) =>
     withUploads({}, async (world) => {
       const source = join(folder, 'box.iso');
-      const bytes = randomBytes(40_000_000);
+      const bytes = isoOf(40_000_000);
       await writeFile(source, bytes);
       await world.upload(source);
       bytes[1_000_000] = (bytes[1_000_000] ?? 0) ^ 1;

@@ -20,6 +20,8 @@ export interface DescriptorFile {
 
 const OVF_1 = 'http://schemas.dmtf.org/ovf/envelope/1';
 
+export const HARDWARE = '<VirtualHardwareSection><Info>Hardware</Info></VirtualHardwareSection>';
+
 export function descriptorOf(files: readonly DescriptorFile[], namespace = OVF_1): Buffer {
   const references = files
     .map(({ href, size, extra }, i) => {
@@ -36,7 +38,7 @@ export function descriptorOf(files: readonly DescriptorFile[], namespace = OVF_1
     ${references}
   </References>
   <DiskSection><Info>Disks</Info>${disks}</DiskSection>
-  <VirtualSystem ovf:id="vm"><Info>A machine</Info></VirtualSystem>
+  <VirtualSystem ovf:id="vm"><Info>A machine</Info>${HARDWARE}</VirtualSystem>
 </Envelope>
 `);
 }

@@ -197,7 +197,9 @@ async function newUpload(
   parts: WorkParts,
 ): Promise<Upload> {
   const { kind, path, identity, defaultName, expectedBytes } =
-    options.pull || options.from ? pulled(source) : await locateImage(source, options.media);
+    options.pull || options.from
+      ? pulled(source)
+      : await locateImage(source, options.media ?? source.endsWith('.img'));
   const { remembered, retried, vcd, meter, found } = parts;
   return {
     request: {

@@ -7,7 +7,7 @@ import type { Simulator } from '../../src/simulator/server.ts';
 import type { SimulatorOptions } from '../../src/simulator/world.ts';
 import type { VcdClient } from '../../src/vcd/client.ts';
 import { until } from '../helpers/cli.ts';
-import { packageOf, writeOva } from '../helpers/packages.ts';
+import { isoOf, packageOf, writeOva } from '../helpers/packages.ts';
 import { withFolder } from '../helpers/temp.ts';
 import { clientOf, type UploadOptions, type UploadWorld, withUploads } from '../helpers/upload.ts';
 
@@ -147,7 +147,7 @@ describe('a copy from cloud to cloud', () => {
     withFolder((folder) =>
       withUploads({ store: join(folder, 'lab') }, (there) =>
         withUploads({}, async (here) => {
-          writeFileSync(join(folder, 'tools.iso'), Buffer.alloc(300_000, 'iso'));
+          writeFileSync(join(folder, 'tools.iso'), isoOf(300_000));
           await there.upload(join(folder, 'tools.iso'));
           const sourceVcd = clientOf(there.simulator);
           await here.upload('x', { from: { ...FROM, name: 'tools' }, sourceVcd, name: 'tools' });

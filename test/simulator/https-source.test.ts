@@ -287,7 +287,7 @@ describe('an ISO on a web server', () => {
       await writeFile(join(folder, 'x'), manifestOf([]));
       await withWeb({ 'disc.iso': bytes }, (web) =>
         withUploads({}, async ({ simulator, upload }) => {
-          await upload(`${web.url}/disc.iso`);
+          await upload(`${web.url}/disc.iso`, { media: true });
           expect(simulator.items()).toMatchObject([
             { kind: 'media', status: size === 0 ? expect.anything() : 1 },
           ]);

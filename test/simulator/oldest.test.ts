@@ -1,10 +1,9 @@
-import { randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { FerryError } from '../../src/errors.ts';
 import { NO_CHECKPOINT } from '../../src/jobs/job-data.ts';
-import { digest, packageOf, writeOva } from '../helpers/packages.ts';
+import { digest, isoOf, packageOf, writeOva } from '../helpers/packages.ts';
 import { withFolder } from '../helpers/temp.ts';
 import { withUploads } from '../helpers/upload.ts';
 
@@ -36,7 +35,7 @@ describe.each(VERSIONS)('a server that speaks only %s', (version) => {
   test('takes media so, too', () =>
     withFolder((folder) =>
       withUploads(old(version), async ({ simulator, upload }) => {
-        const bytes = randomBytes(100_000);
+        const bytes = isoOf(100_000);
         writeFileSync(join(folder, 'tools.iso'), bytes);
         await upload(join(folder, 'tools.iso'));
         expect(simulator.items()).toEqual([

@@ -5,6 +5,7 @@ import { describe, expect, test } from '@jest/globals';
 import {
   descriptorOf,
   digest,
+  isoOf,
   type Member,
   manifestOf,
   packageOf,
@@ -182,7 +183,7 @@ describe('other images', () => {
   test('an .iso becomes media', () =>
     withFolder((folder) =>
       withUploads({ importTimeMs: 20 }, async (world) => {
-        const bytes = randomBytes(10 * 2048);
+        const bytes = isoOf();
         await writeFile(join(folder, 'tools.iso'), bytes);
         await world.upload(join(folder, 'tools.iso'), { chunkBytes: 4096, description: 'Tools' });
         expect(serverFiles(world).get('file')).toBe(digest(bytes));
@@ -244,7 +245,7 @@ describe('what the server refuses', () => {
     withFolder((folder) =>
       withUploads({}, async (world) => {
         const source = await writeOva(join(folder, 'box.ova'), packageOf([10]));
-        await writeFile(join(folder, 'box.iso'), randomBytes(10));
+        await writeFile(join(folder, 'box.iso'), isoOf());
         await world.upload(join(folder, 'box.iso'));
         world.remembered.current = { ...world.remembered.current, item: null, creating: false };
         const other = world.upload(source, { jobId: 'lab-2' });

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { type Findings, findingsOf } from '../../src/ovf/findings.ts';
 import { locateImage, openImage } from '../../src/ovf/image.ts';
-import { descriptorOf, type Member, manifestOf, writeOva } from '../helpers/packages.ts';
+import { descriptorOf, HARDWARE, type Member, manifestOf, writeOva } from '../helpers/packages.ts';
 import { withFolder } from '../helpers/temp.ts';
 
 const SECTOR = 512;
@@ -41,8 +41,15 @@ const described = (extra = ''): Member => ({
   bytes: Buffer.from(
     descriptorOf([{ href: 'd.vmdk', size: FILE.bytes.length }])
       .toString()
+      .replace(extra.includes('VirtualHardwareSection') ? HARDWARE : '', '')
       .replace('<Info>A machine</Info>', `<Info>A machine</Info>${extra}`),
   ),
+});
+
+/** Described as usual, with something else in one place. */
+const changed = (text: string, by: string): Member => ({
+  name: 'box.ovf',
+  bytes: Buffer.from(described().bytes.toString().replace(text, by)),
 });
 
 async function lookAt(members: readonly Member[], name = 'box.ova'): Promise<Findings> {
@@ -235,6 +242,32 @@ describe('oddities of packages', () => {
         FILE,
       ],
       /only what differs/,
+    ],
+    ['no hardware', [changed(HARDWARE, ''), FILE], /vm has no VirtualHardwareSection/],
+    [
+      'hardware as in OVF 2',
+      [described('<VirtualHardwareSection><StorageItem/></VirtualHardwareSection>'), FILE],
+      /hardware of vm is described as in OVF 2/,
+    ],
+    [
+      'a section of somebody else that is required',
+      [described('<x:Licence xmlns:x="http://x" ovf:required="true"/>'), FILE],
+      /requires the section Licence \(line 7\)/,
+    ],
+    [
+      'a prefix of an attribute that is not declared',
+      [changed('<VirtualSystem ', '<VirtualSystem xsi:type="x" '), FILE],
+      /prefix xsi .* is not defined \(line 7\); vSphere refuses it/,
+    ],
+    [
+      'a prefix of an element that is not declared',
+      [described('<vmw:Config/>'), FILE],
+      /prefix vmw .* is not defined \(line 7\)/,
+    ],
+    [
+      'an attribute twice, by two prefixes',
+      [changed('<VirtualSystem ', '<VirtualSystem xmlns:a="u:" xmlns:b="u:" a:x="" b:x="" '), FILE],
+      /Attribute x in 'u:' redefined \(line 7\)/,
     ],
     [
       'another size',

@@ -10,6 +10,7 @@ import { readAll } from '../../src/source/byte-source.ts';
 import {
   descriptorOf,
   digest,
+  isoOf,
   type Member,
   manifestOf,
   packageOf,
@@ -499,6 +500,23 @@ describe('a package is refused, by the name of what is wrong', () => {
         code: 'SOURCE_UNREADABLE',
       });
     }));
+
+  test.each([
+    ['a web page', Buffer.alloc(50_000, '<!doctype html><html>')],
+    ['nothing', Buffer.alloc(0)],
+    ['an ISO that was cut short', isoOf().subarray(0, 16 * 2048 + 3)],
+  ])('an .iso that is %s, unless any file is to be taken', (_what, bytes) =>
+    withFolder(async (folder) => {
+      const path = join(folder, 'page.ISO');
+      await writeFile(path, bytes);
+      await expect(locateImage(path)).rejects.toMatchObject({
+        code: 'PACKAGE_UNSUPPORTED',
+        message: expect.stringContaining('page.ISO is no ISO'),
+        hint: expect.stringContaining('--media'),
+      });
+      expect(await locateImage(path, true)).toMatchObject({ kind: 'media' });
+    }),
+  );
 
   test('a folder with two packages, or with none', () =>
     withFolder(async (folder) => {
