@@ -46,7 +46,7 @@ export async function listReady(
   pattern?: string,
 ): Promise<NamedItem[]> {
   const listed = await withTarget(config, place, (vcd, context) =>
-    listMatching(vcd, { place, pattern }, context),
+    listMatching(vcd, { place, pattern, toRead: true }, context),
   );
   const ready = listed.filter(({ status }) => status === 'RESOLVED');
   for (const item of listed) {
@@ -55,14 +55,22 @@ export async function listReady(
   return ready.map(({ name, size }) => ({ item: `${place}/${name}`, size }));
 }
 
+interface Wanted {
+  /** `TARGET/CATALOG` */
+  readonly place: string;
+  readonly pattern?: string | undefined;
+  /** Nothing there is changed: it may be another organisation's. */
+  readonly toRead?: boolean;
+}
+
 /** Items whose names match, by name. @throws FerryError ITEM_NOT_FOUND if a pattern matches none */
 export async function listMatching(
   vcd: VcdClient,
-  { place, pattern }: { readonly place: string; readonly pattern?: string | undefined },
+  { place, pattern, toRead = false }: Wanted,
   context: CallContext,
 ): Promise<ItemEntry[]> {
   const { catalog = '' } = splitPlace(place);
-  const listed = await vcd.listItems(await vcd.getCatalog(catalog, context), context);
+  const listed = await vcd.listItems(await vcd.getCatalog(catalog, context, { toRead }), context);
   const sorted = listed.sort((a, b) => a.name.localeCompare(b.name));
   if (pattern === undefined) return sorted;
   const exact = sorted.filter(({ name }) => name === pattern);

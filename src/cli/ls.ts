@@ -10,11 +10,6 @@ import type { LibraryListOptions } from './ls-library.ts';
 import { bytes, type GlobalOptions, plainTable, printJson, say } from './output.ts';
 import { interruption } from './signals.ts';
 
-/** A catalog, with the organisation that has it. */
-interface ListedCatalog extends CatalogEntry {
-  readonly org: string;
-}
-
 /** Lists what a target's login sees: organisations and catalogs, or the items of one catalog. */
 export async function ls([place = '']: string[], options: LibraryListOptions): Promise<number> {
   const config = loadConfig({ file: options.config, redis: options.redis });
@@ -36,7 +31,7 @@ export async function ls([place = '']: string[], options: LibraryListOptions): P
   try {
     if (catalog === undefined) showCatalogs(await catalogsOf(vcd, context), options);
     else {
-      const found = await vcd.getCatalog(catalog, context);
+      const found = await vcd.getCatalog(catalog, context, { toRead: true });
       const items = await vcd.listItems(found, context);
       showItems(items.sort(byName), options);
     }
@@ -47,21 +42,20 @@ export async function ls([place = '']: string[], options: LibraryListOptions): P
   }
 }
 
-/** Of all organisations that are seen: a tenant sees one. */
-async function catalogsOf(vcd: VcdClient, context: CallContext): Promise<ListedCatalog[]> {
-  const listed: ListedCatalog[] = [];
+/** Of all organisations that are seen: a tenant sees one, and what others share with it. */
+async function catalogsOf(vcd: VcdClient, context: CallContext): Promise<CatalogEntry[]> {
+  const listed: CatalogEntry[] = [];
   for (const { name: org } of await vcd.listOrgs(context)) {
-    const catalogs = await vcd.listCatalogs(context, org);
-    listed.push(...catalogs.sort(byName).map((catalog) => ({ ...catalog, org })));
+    listed.push(...(await vcd.listCatalogs(context, org)).sort(byName));
   }
-  return listed;
+  return [...listed, ...(await vcd.listSharedCatalogs(context)).sort(byName)];
 }
 
 function byName(a: { readonly name: string }, b: { readonly name: string }): number {
   return a.name.localeCompare(b.name);
 }
 
-function showCatalogs(catalogs: readonly ListedCatalog[], options: GlobalOptions): void {
+function showCatalogs(catalogs: readonly CatalogEntry[], options: GlobalOptions): void {
   if (options.json) {
     printJson(
       catalogs.map(({ org, name, items, owner, created, isSubscribed, href }) => ({

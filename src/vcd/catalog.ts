@@ -32,28 +32,67 @@ export interface CatalogState {
   readonly loose: readonly Listed[];
 }
 
+/** An organisation's catalogs by name; where each is, is looked up once. */
+export class Catalogs {
+  readonly #api: VcdApi;
+  readonly #org: string;
+  readonly #hrefs = new Map<string, string>();
+
+  constructor(api: VcdApi, org: string) {
+    this.#api = api;
+    this.#org = org;
+  }
+
+  /** @throws FerryError CATALOG_NOT_FOUND */
+  async find(name: string, context: CallContext, toRead: boolean): Promise<CatalogState> {
+    const key = JSON.stringify([name, toRead]);
+    const known = this.#hrefs.get(key);
+    if (known !== undefined) {
+      try {
+        return await getCatalog(this.#api, known, context);
+      } catch (error) {
+        // Removed and made anew under its old name, perhaps: look it up again.
+        if (!(error instanceof FerryError) || error.code !== 'ITEM_GONE') throw error;
+        this.#hrefs.delete(key);
+      }
+    }
+    const href = await findCatalogHref(this.#api, { org: this.#org, name, toRead }, context);
+    const catalog = await getCatalog(this.#api, href, context);
+    this.#hrefs.set(key, href);
+    return catalog;
+  }
+}
+
 /**
  * Finds a catalog of the organisation by name.
  *
- * @throws FerryError CATALOG_NOT_FOUND listing those there are
+ * @param toRead where the organisation has none, one that a single other organisation shares will do
+ * @throws FerryError CATALOG_NOT_FOUND saying whose it is instead
  */
-export async function findCatalogHref(
+async function findCatalogHref(
   api: VcdApi,
-  { org, name }: { org: string; name: string },
+  { org, name, toRead }: { org: string; name: string; toRead: boolean },
   context: CallContext,
 ): Promise<string> {
-  const found = await listCatalogs(api, { org, name }, context);
-  const match = found.find((catalog) => catalog.name === name);
-  if (match) return match.href;
-  throw new FerryError('CATALOG_NOT_FOUND', `there is no catalog ${name} in organisation ${org}`, {
-    facts: { catalog: name, org },
-  });
+  const found = await seenCatalogs(api, { org, name }, context);
+  const named = found.filter((catalog) => catalog.name === name);
+  const own = named.find((catalog) => isOf(catalog, org));
+  if (own) return own.href;
+  // A provider sees all catalogs, shared or not: its target names an organisation, and means that.
+  const [shared, another] = api.session.isProvider ? [] : named;
+  if (shared && !another && toRead) return shared.href;
+  const whose = named.map((catalog) => catalog.org).join(' and ');
+  const instead = whose === '' ? '' : `; ${whose} shares one of that name, which can only be read`;
+  const message = `there is no catalog ${name} in organisation ${org}${instead}`;
+  throw new FerryError('CATALOG_NOT_FOUND', message, { facts: { catalog: name, org } });
 }
 
 /** A catalog as a list shows it; what an older server does not say is undefined. */
 export interface CatalogEntry {
   readonly name: string;
   readonly href: string;
+  /** The organisation that has it. */
+  readonly org: string;
   readonly owner?: string | undefined;
   readonly created?: string | undefined;
   readonly items?: number | undefined;
@@ -61,8 +100,34 @@ export interface CatalogEntry {
   readonly isSubscribed?: boolean | undefined;
 }
 
-/** The organisation's catalogs; with a name, at least the one that has it. */
+/** The organisation's catalogs. */
 export async function listCatalogs(
+  api: VcdApi,
+  org: string,
+  context: CallContext,
+): Promise<CatalogEntry[]> {
+  return (await seenCatalogs(api, { org }, context)).filter((catalog) => isOf(catalog, org));
+}
+
+/** What other organisations share with a tenant, to be read. */
+export async function listSharedCatalogs(
+  api: VcdApi,
+  org: string,
+  context: CallContext,
+): Promise<CatalogEntry[]> {
+  const seen = await seenCatalogs(api, { org }, context);
+  return api.session.isProvider ? [] : seen.filter((catalog) => !isOf(catalog, org));
+}
+
+function isOf(catalog: CatalogEntry, org: string): boolean {
+  return catalog.org.toLowerCase() === org.toLowerCase();
+}
+
+/**
+ * The organisation's catalogs, and where they are asked for by a query those that others share with it as
+ * well; with a name at least those that have it.
+ */
+async function seenCatalogs(
   api: VcdApi,
   { org, name }: { org: string; name?: string | undefined },
   context: CallContext,
@@ -71,7 +136,7 @@ export async function listCatalogs(
   // From 33.0 on an organisation no longer lists its catalogs.
   return compareVersions(version, '33.0') < 0
     ? catalogsByLinks(api, org, context)
-    : catalogsByQuery(api, { org, name }, context);
+    : catalogsByQuery(api, name, context);
 }
 
 async function catalogsByLinks(
@@ -88,28 +153,28 @@ async function catalogsByLinks(
         link.attribute('rel') === 'down' &&
         link.attribute('type')?.toLowerCase() === MIME.catalog.toLowerCase(),
     )
-    .map((link) => ({ name: link.attribute('name') ?? '', href: link.attribute('href') ?? '' }));
+    .map((link) => ({
+      ...{ name: link.attribute('name') ?? '', href: link.attribute('href') ?? '', org },
+    }));
 }
 
-/** The records also name catalogs that other organisations share: those are never ours. */
 async function catalogsByQuery(
   api: VcdApi,
-  { org, name }: { org: string; name: string | undefined },
+  name: string | undefined,
   context: CallContext,
 ): Promise<CatalogEntry[]> {
   const type = api.session.isProvider ? 'adminCatalog' : 'catalog';
   const filter = name === undefined ? [] : [{ field: 'name', value: name }];
   const records = await queryRecords(api, { type, filter }, context);
-  return records
-    .filter((record) => record.attribute('orgName')?.toLowerCase() === org.toLowerCase())
-    .map((record) => ({
-      name: record.attribute('name') ?? '',
-      href: plainHref(record.attribute('href') ?? ''),
-      owner: record.attribute('ownerName'),
-      created: record.attribute('creationDate'),
-      items: countOf(record),
-      isSubscribed: isSubscribed(record),
-    }));
+  return records.map((record) => ({
+    name: record.attribute('name') ?? '',
+    href: plainHref(record.attribute('href') ?? ''),
+    org: record.attribute('orgName') ?? '',
+    owner: record.attribute('ownerName'),
+    created: record.attribute('creationDate'),
+    items: countOf(record),
+    isSubscribed: isSubscribed(record),
+  }));
 }
 
 function countOf(record: XmlElement): number | undefined {
@@ -125,11 +190,7 @@ function isSubscribed(record: XmlElement): boolean | undefined {
   return type === undefined ? undefined : type === 'SUBSCRIBED';
 }
 
-export async function getCatalog(
-  api: VcdApi,
-  href: string,
-  context: CallContext,
-): Promise<CatalogState> {
+async function getCatalog(api: VcdApi, href: string, context: CallContext): Promise<CatalogState> {
   const root = await api.get(href, context);
   const state = stateOf(api, root, href);
   const takesUploads = state.addTemplateHref !== undefined || state.addMediaHref !== undefined;

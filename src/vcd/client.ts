@@ -1,11 +1,10 @@
-import { FerryError } from '../errors.ts';
 import { type ApiRequest, type CallContext, VcdApi } from './api.ts';
 import {
   type CatalogEntry,
   type CatalogState,
-  findCatalogHref,
-  getCatalog,
+  Catalogs,
   listCatalogs,
+  listSharedCatalogs,
 } from './catalog.ts';
 import { getVdc, instantiateOvf, type NewVApp, type VdcState } from './deploy.ts';
 import { type DownloadBody, disableDownload, enableDownload, openDownload } from './download.ts';
@@ -48,7 +47,7 @@ export class VcdClient {
   readonly #http: VcdHttp;
   readonly #session: VcdSession;
   readonly #org: string;
-  readonly #catalogHrefs = new Map<string, string>();
+  readonly #catalogs: Catalogs;
 
   constructor(options: VcdOptions) {
     this.#http = new VcdHttp(options.url, options.trust, options.timeouts);
@@ -60,6 +59,7 @@ export class VcdClient {
       idleMs: options.idleMs,
     });
     this.#org = options.tenant ?? options.org;
+    this.#catalogs = new Catalogs(this.#api, this.#org);
   }
 
   /** Which server it is, as far as its address tells. */
@@ -74,22 +74,16 @@ export class VcdClient {
     return { version };
   }
 
-  /** @throws FerryError CATALOG_NOT_FOUND */
-  async getCatalog(name: string, context: CallContext): Promise<CatalogState> {
-    const known = this.#catalogHrefs.get(name);
-    if (known !== undefined) {
-      try {
-        return await getCatalog(this.#api, known, context);
-      } catch (error) {
-        // Removed and made anew under its old name, perhaps: look it up again.
-        if (!(error instanceof FerryError) || error.code !== 'ITEM_GONE') throw error;
-        this.#catalogHrefs.delete(name);
-      }
-    }
-    const href = await findCatalogHref(this.#api, { org: this.#org, name }, context);
-    const catalog = await getCatalog(this.#api, href, context);
-    this.#catalogHrefs.set(name, href);
-    return catalog;
+  /**
+   * @param toRead another organisation's will do, if it shares one of that name and the own one has none
+   * @throws FerryError CATALOG_NOT_FOUND
+   */
+  getCatalog(
+    name: string,
+    context: CallContext,
+    { toRead = false }: { readonly toRead?: boolean } = {},
+  ): Promise<CatalogState> {
+    return this.#catalogs.find(name, context, toRead);
   }
 
   /** Organisations that this login sees. */
@@ -99,7 +93,12 @@ export class VcdClient {
 
   /** The catalogs of the target's own organisation, or of another. */
   listCatalogs(context: CallContext, org = this.#org): Promise<CatalogEntry[]> {
-    return listCatalogs(this.#api, { org }, context);
+    return listCatalogs(this.#api, org, context);
+  }
+
+  /** Catalogs of other organisations that this login may read. */
+  listSharedCatalogs(context: CallContext): Promise<CatalogEntry[]> {
+    return listSharedCatalogs(this.#api, this.#org, context);
   }
 
   listItems(

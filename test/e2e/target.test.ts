@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -188,6 +188,8 @@ describe('ls', () => {
         'acme/archive',
         'acme/published',
         'acme/subscribed',
+        // Older servers list an organisation's own catalogs, and nothing else.
+        ...(release === '10.6' ? ['globex/appliances', 'globex/tools'] : []),
       ]);
       const items = await json<Record<string, unknown>[]>(['ls', 'lab/appliances'], folder);
       expect(items).toEqual([
@@ -210,8 +212,37 @@ describe('ls', () => {
       expect(names).toEqual(expect.arrayContaining(['acme/appliances', 'globex/appliances']));
       expect(new Set(names).size).toBe(names.length);
       const own = await json<Record<string, unknown>[]>(['ls', 'tenant'], folder);
-      expect(own.every(({ org }) => org === 'acme')).toBe(true);
+      expect(new Set(own.map(({ org }) => org))).toEqual(new Set(['acme', 'globex']));
     }));
+
+  test("reads a catalog that another organisation shares, and says whose it is where it can't be used", () =>
+    withFolder((folder) =>
+      withPlace({ store: join(folder, 'store') }, async (place) => {
+        const { simulator } = place;
+        const members = packageOf([100_000], 'theirs');
+        const source = await writeOva(join(folder, 'theirs.ova'), members);
+        await uploadTo(simulator, source, { catalog: 'tools' }, { org: 'globex' });
+        const items = await json<{ name: string }[]>(['ls', 'lab/tools'], place.folder);
+        expect(items).toMatchObject([{ name: 'theirs', state: 'ready' }]);
+        const to = join(folder, 'to');
+        const back = ['download', 'lab/tools/*', '--ova', '-o', to];
+        expect(await run(back, place.folder)).toMatchObject({ code: 0 });
+        expect(existsSync(join(to, 'theirs.ova'))).toBe(true);
+        const copy = ['copy', 'lab/tools/theirs', 'lab', '--name', 'ours'];
+        expect(await run(copy, place.folder)).toMatchObject({ code: 0 });
+        const ours = simulator.items().filter(({ catalog }) => catalog === 'appliances');
+        expect(ours).toMatchObject([{ name: 'ours', status: 8 }]);
+        const put = await run(['upload', source, '--to', 'lab/tools'], place.folder);
+        expect(put.code).toBe(1);
+        expect(put.stdout).toMatch(/no catalog tools in organisation acme; globex shares one/);
+        const gone = await run(['rm', 'lab/tools/theirs', '--yes'], place.folder);
+        expect(gone).toMatchObject({ code: 2, stderr: expect.stringMatching(/globex shares one/) });
+        // Of two of one name the own one is meant.
+        expect(await json(['ls', 'lab/appliances'], place.folder)).toMatchObject([
+          { name: 'ours' },
+        ]);
+      }),
+    ));
 
   test('follows the pages of a catalog with many items', () =>
     withTargets({}, async ({ folder, url }) => {

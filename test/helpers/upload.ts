@@ -164,8 +164,9 @@ export async function uploadTo(
   simulator: Simulator,
   source: string,
   options: UploadOptions = {},
+  client: Partial<VcdOptions> = {},
 ): Promise<void> {
-  const vcd = clientOf(simulator);
+  const vcd = clientOf(simulator, client);
   const remembered = { current: NO_CHECKPOINT };
   const meter = new Meter({ files: [], bytesResent: 0, bytesLost: 0 });
   put += 1;

@@ -51,7 +51,7 @@ export class ItemLink {
    */
   static find(deps: LinkDeps, place: ItemPlace, context: CallContext): Promise<ItemLink> {
     const find = async (): Promise<ItemLink> => {
-      const { items } = await deps.vcd.getCatalog(place.catalog, context);
+      const { items } = await deps.vcd.getCatalog(place.catalog, context, { toRead: true });
       const listed = items.find(({ name }) => name === place.name);
       if (!listed) throw notFound(place);
       const item = await deps.vcd.getItem(listed.href, context);
