@@ -1,6 +1,10 @@
-import { classify } from '../errors.ts';
+import { classify, FerryError } from '../errors.ts';
 import { orAborted } from '../vcd/api.ts';
+import { linkedAbort } from '../vcd/linked-abort.ts';
 import { pause, retryDelayMs } from './retry.ts';
+
+/** A busy server answers a request of a few bytes within this. */
+const PROBE_MS = 15_000;
 
 /** A series of looks, one after the other, until there is an answer. */
 interface Asking {
@@ -16,13 +20,18 @@ interface Asking {
  */
 export class TargetGate {
   readonly #probe: (signal: AbortSignal) => Promise<void>;
+  readonly #limitMs: number;
   readonly #closing = new AbortController();
   #asking: Asking | undefined;
   #isDown = false;
 
-  /** @param probe throws while nobody answers */
-  constructor(probe: (signal: AbortSignal) => Promise<void>) {
+  /**
+   * @param probe throws while nobody answers
+   * @param limitMs how long it may take: over a dead connection it would wait as long as a transfer
+   */
+  constructor(probe: (signal: AbortSignal) => Promise<void>, limitMs = PROBE_MS) {
     this.#probe = probe;
+    this.#limitMs = limitMs;
   }
 
   /** True from the first look without an answer until there is one. */
@@ -62,7 +71,7 @@ export class TargetGate {
     const { signal } = this.#closing;
     for (let n = 1; ; n += 1) {
       try {
-        await this.#probe(signal);
+        await this.#probeOnce(signal);
         this.#isDown = false;
       } catch (error) {
         const failure = classify(error);
@@ -76,6 +85,19 @@ export class TargetGate {
       }
       tellFirst(true);
       return;
+    }
+  }
+
+  async #probeOnce(signal: AbortSignal): Promise<void> {
+    const asking = linkedAbort(signal);
+    const timer = setTimeout(() => {
+      asking.abort(new FerryError('NETWORK', 'the target did not answer a small request in time'));
+    }, this.#limitMs);
+    try {
+      await orAborted(this.#probe(asking.signal), asking.signal);
+    } finally {
+      clearTimeout(timer);
+      asking.unlink();
     }
   }
 }

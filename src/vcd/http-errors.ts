@@ -1,5 +1,5 @@
 import { RequestError } from 'got';
-import { classify, FerryError, isExhausted } from '../errors.ts';
+import { classify, type ErrorDetails, FerryError, isExhausted } from '../errors.ts';
 
 const UNTRUSTED: Readonly<Record<string, string>> = {
   DEPTH_ZERO_SELF_SIGNED_CERT: 'it is self-signed',
@@ -57,8 +57,8 @@ export function networkError(error: unknown, { url, label, proxy, origin }: Aske
     return new FerryError('NOT_VCD', `${url.host} does not speak TLS`, details);
   }
   // Only no progress for a whole stall limit is a stall; failing to connect is the network's fault.
-  if (code === 'ETIMEDOUT' && event === 'socket') {
-    return new FerryError('TRANSFER_STALLED', `${label} made no progress`, details);
+  if (code === 'ETIMEDOUT' && (event === 'socket' || event === 'response')) {
+    return stalled({ label, url }, details);
   }
   // What a socket says is said of the proxy where there is one: nobody else was spoken to.
   const host = proxy ? `the proxy ${proxy.host}` : url.host;
@@ -67,6 +67,14 @@ export function networkError(error: unknown, { url, label, proxy, origin }: Aske
     ...details,
     ...(proxy ? { hint: 'Check the proxy, and the line to it; it is tried again by itself.' } : {}),
   });
+}
+
+/** Nothing has moved for so long that nothing will. */
+export function stalled(
+  { label, url }: Pick<Asked, 'label' | 'url'>,
+  details: ErrorDetails = { facts: { host: url.host } },
+): FerryError {
+  return new FerryError('TRANSFER_STALLED', `${label} made no progress`, details);
 }
 
 const OF_PUBLIC_ADDRESS =

@@ -2,8 +2,10 @@ import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
 import got, { type Got } from 'got';
 import { HttpProxyAgent, HttpsProxyAgent } from 'hpagent';
-import { networkError } from './http-errors.ts';
+import { networkError, stalled } from './http-errors.ts';
 import { type Trust, tlsOptionsOf } from './http-trust.ts';
+import { linkedAbort } from './linked-abort.ts';
+import { watchedBody } from './watched-body.ts';
 
 export interface HttpRequest {
   readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE';
@@ -42,6 +44,7 @@ export class VcdHttp {
   readonly #timeouts: HttpTimeouts;
   #client: Promise<Got> | undefined;
   #close: (() => void) | undefined;
+  #closeIdle: (() => void) | undefined;
 
   constructor(origin: URL, trust: Trust, timeouts: HttpTimeouts = DEFAULT_TIMEOUTS) {
     this.#origin = origin;
@@ -61,19 +64,41 @@ export class VcdHttp {
    */
   async send(request: HttpRequest): Promise<HttpAnswer> {
     const client = await this.#opened();
-    request.signal.throwIfAborted();
+    const { method, url, signal } = request;
+    signal.throwIfAborted();
+    const ending = linkedAbort(signal);
     try {
-      const { statusCode, headers, body } = await client(request.url, {
-        method: request.method,
-        headers: request.headers,
-        signal: request.signal,
-        ...(request.body === undefined ? {} : { body: request.body as string }),
+      const { statusCode, headers, body } = await client(url, {
+        ...{ method, signal: ending.signal },
+        ...this.#bodyOf(request, () => ending.abort(stalled(request))),
       });
       return { status: statusCode, headers, body };
     } catch (error) {
-      request.signal.throwIfAborted();
-      throw networkError(error, { ...request, proxy: this.#proxy, origin: this.#origin });
+      throw this.#failureOf(ending.signal.aborted ? ending.signal.reason : error, request);
+    } finally {
+      ending.unlink();
     }
+  }
+
+  #bodyOf(
+    { body, headers }: HttpRequest,
+    onStall: () => void,
+  ): { readonly headers: HttpRequest['headers']; readonly body?: string } {
+    if (body === undefined) return { headers };
+    if (typeof body === 'string') return { headers, body };
+    const { stallMs } = this.#timeouts;
+    const length = Buffer.isBuffer(body) ? { 'content-length': String(body.length) } : {};
+    const blocks = watchedBody(Buffer.isBuffer(body) ? [body] : body, { stallMs, onStall });
+    // got takes async iterables, and forgets to say so.
+    return { headers: { ...headers, ...length }, body: blocks as unknown as string };
+  }
+
+  /** What went wrong in our words. The other connections that are kept may be as dead as this one. */
+  #failureOf(error: unknown, request: HttpRequest): unknown {
+    if (request.signal.aborted) return request.signal.reason;
+    const failure = networkError(error, { ...request, proxy: this.#proxy, origin: this.#origin });
+    if (failure.code === 'TRANSFER_STALLED') this.#closeIdle?.();
+    return failure;
   }
 
   /**
@@ -88,8 +113,7 @@ export class VcdHttp {
     // What is coded has other offsets than the file.
     const stream = client.stream(url, { method, headers, signal, decompress: false });
     const fail = (error: unknown): never => {
-      signal.throwIfAborted();
-      throw networkError(error, { ...request, proxy: this.#proxy, origin: this.#origin });
+      throw this.#failureOf(error, request);
     };
     const answer = await new Promise<HttpStream>((resolve, reject) => {
       stream.once('error', reject);
@@ -135,6 +159,12 @@ export class VcdHttp {
       agent.http.destroy();
       agent.https.destroy();
     };
+    this.#closeIdle = () => {
+      const idle = [agent.http, agent.https].flatMap(({ freeSockets }) =>
+        Object.values(freeSockets),
+      );
+      for (const socket of idle.flat()) socket?.destroy();
+    };
     return got.extend({
       agent,
       https: {
@@ -146,7 +176,10 @@ export class VcdHttp {
       retry: { limit: 0 },
       followRedirect: false,
       throwHttpErrors: false,
-      timeout: { lookup: connectMs, connect: connectMs, secureConnect: connectMs, socket: stallMs },
+      timeout: {
+        ...{ lookup: connectMs, connect: connectMs, secureConnect: connectMs },
+        ...{ response: stallMs, socket: stallMs },
+      },
     });
   }
 }
