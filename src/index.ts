@@ -22,8 +22,7 @@ import { Reservations } from './jobs/reservations.ts';
 import type { TargetState } from './jobs/target-states.ts';
 import { findTarget, splitPlace } from './order-parts.ts';
 import { toUploads, type UploadOrder } from './orders.ts';
-import { asked } from './redis/asked.ts';
-import { connectTo } from './redis-of.ts';
+import { askedOf, connectTo } from './redis-of.ts';
 
 export { FerryError } from './errors.ts';
 export type {
@@ -56,6 +55,7 @@ export function createFerry(options: FerryOptions = {}): Promise<Ferry> {
 /** As `createFerry`, for a configuration that has been read already. */
 export async function openFerry(config: Config): Promise<Ferry> {
   const redis = await connectTo(config, 'ovaferry');
+  const asked = askedOf(config);
   const queues = new UploadQueues(redis);
   const closing = new AbortController();
   const looks: Pick<Ferry, 'getMany' | 'list' | 'jobsOfBatch' | 'batch'> = {
@@ -237,7 +237,7 @@ async function janitorOf(
   const { target, catalog } = splitPlace(place);
   findTarget(target, config.targets);
   const queues = new QueueSet(redis);
-  const installation = await asked(() => redis.get(INSTALLATION_KEY));
+  const installation = await askedOf(config)(() => redis.get(INSTALLATION_KEY));
   return {
     deps: {
       vcd: await createClient(() => config, target),

@@ -1,8 +1,10 @@
 import type { Redis } from 'ioredis';
 import type { Config } from './config/load.ts';
-import { FerryError } from './errors.ts';
+import { classify, FerryError } from './errors.ts';
+import { asked } from './redis/asked.ts';
 import { connectPromptly, isRedisAddress, type RedisAddress, untilReady } from './redis/connect.ts';
-import { startEmbedded } from './redis/embedded.ts';
+import { embeddedPlaces, startEmbedded } from './redis/embedded.ts';
+import { whyStopped } from './redis/why-stopped.ts';
 
 /** The configured Redis, or the private one. `release` when a connection of one's own is open. */
 export async function redisOf(
@@ -20,6 +22,16 @@ export async function redisOf(
     );
   }
   return { address: { url }, release: () => undefined };
+}
+
+/** As `asked`; of the private server it is said why it stopped. */
+export function askedOf(config: Config): typeof asked {
+  if (config.redisUrl() !== undefined) return asked;
+  return (question) =>
+    asked(question).catch((error: unknown) => {
+      const isAway = classify(error).code === 'REDIS_UNAVAILABLE';
+      throw (isAway && whyStopped(embeddedPlaces(config.dataDir).folder)) || error;
+    });
 }
 
 /** A connection that fails fast, once it is there. @throws FerryError REDIS_UNAVAILABLE */

@@ -80,7 +80,7 @@ const events = ['batch.ended', 'target.braked', 'transfer.stalled', 'deadline.sl
 const hook = z
   .strictObject({
     url: z.string().min(1).describe('Where events are posted to.'),
-    secret: z.string().optional().describe('Signs them.'),
+    secret: z.string().optional().describe('Signs them: exactly one of the two is to be given.'),
     secretFile: path.optional().describe('The same from a file.'),
     events: z
       .array(z.enum(events))

@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { check, lock } from 'proper-lockfile';
 import { FerryError } from '../errors.ts';
 import { connectPromptly, type RedisAddress } from './connect.ts';
+import { whyStopped } from './why-stopped.ts';
 
 /** Where the private server of a data folder lives. */
 interface EmbeddedPlaces {
@@ -24,7 +25,7 @@ const KEEPER_CONNECTS_MS = 3_000;
 /** The name by which the keeper's own connection is told from those of users. */
 export const KEEPER_NAME = 'ovaferry-keeper';
 
-function embeddedPlaces(dataDir: string): EmbeddedPlaces {
+export function embeddedPlaces(dataDir: string): EmbeddedPlaces {
   const folder = join(dataDir, 'redis');
   const socket = join(folder, 'redis.sock');
   if (Buffer.byteLength(socket) <= MAX_SOCKET_PATH) return { folder, socket };
@@ -133,6 +134,8 @@ async function connectOrStart(places: EmbeddedPlaces): Promise<Connection> {
     }
     await sleep(30);
   }
+  const why = whyStopped(folder);
+  if (why) throw why;
   throw new FerryError('REDIS_UNAVAILABLE', `the private Redis in ${folder} did not start`, {
     hint: `See ${join(folder, 'redis.log')}.`,
   });

@@ -134,13 +134,17 @@ describe('upload', () => {
       await writeOva(path('a.ova'), packageOf([1_000], 'a'));
       await writeFile(path('b.iso'), isoOf());
       await writeFile(path('c.ova'), 'no archive');
-      const { code, stdout } = await run(['upload', '*.ova', 'b.iso', '--to', 'lab'], folder);
+      await writeFile(path('d.iso'), '<!doctype html><title>Log in</title>');
+      await writeFile(Buffer.from(path('lat\u00fcn.ova'), 'latin1'), 'x');
+      const { code, stdout } = await run(['upload', '*.ova', '*.iso', '--to', 'lab'], folder);
       expect(code).toBe(1);
       expect(stdout).toMatch(/✓ a → lab\/appliances: 1 kB arrived/);
       expect(stdout).toMatch(/✓ b → lab\/appliances/);
       expect(stdout).toMatch(
         /✗ c → lab\/appliances: failed\n +PACKAGE_CORRUPT: c\.ova is not an OVA/,
       );
+      expect(stdout).toMatch(/✗ d → lab.*\n +PACKAGE_UNSUPPORTED: d\.iso is no ISO/);
+      expect(stdout).toMatch(/✗ lat.n → lab.*\n +SOURCE_UNREADABLE: .*lat.n\.ova is not UTF-8/);
     }));
 
   test('again is the same upload; --again makes it anew; a changed file is another one', () =>

@@ -1,0 +1,39 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect, test } from '@jest/globals';
+import { whyStopped } from '../../src/redis/why-stopped.ts';
+import { withFolder } from '../helpers/temp.ts';
+
+/** As Redis writes it, in local time. */
+function line(text: string, secondsAgo = 1): string {
+  const at = new Date(Date.now() - secondsAgo * 1_000).toString();
+  const [, month, day, year, time] = at.split(' ');
+  return `2183:M ${day} ${month} ${year} ${time}.952 ${text}\n`;
+}
+
+const SHORT = line('# Short write while writing to the AOF file: (nwritten=124802, expected=223610)');
+const EXITING = line("# Can't recover from AOF write error when the AOF fsync policy is 'always'.");
+const STARTED = line('* DB loaded from base file: 0.000 seconds') + line('# Server initialized');
+
+test('what ended the private server is found behind what it said when it was started again', () =>
+  withFolder(async (folder) => {
+    await writeFile(join(folder, 'redis.log'), STARTED + SHORT + EXITING + STARTED);
+    expect(whyStopped(folder)).toMatchObject({
+      code: 'REDIS_UNAVAILABLE',
+      message: expect.stringMatching(/stopped: Short write .* Can't recover from AOF write error/),
+    });
+  }));
+
+test.each([
+  ['nothing', ''],
+  ['nothing bad', STARTED + line('# User requested shutdown...')],
+  ['it long ago', line("# Can't recover from AOF write error", 600) + STARTED],
+])('a log that says %s says nothing of why', (_what, text) =>
+  withFolder(async (folder) => {
+    await writeFile(join(folder, 'redis.log'), text);
+    expect(whyStopped(folder)).toBeUndefined();
+  }),
+);
+
+test('nor does one that is not there', () =>
+  withFolder(async (folder) => expect(whyStopped(folder)).toBeUndefined()));
