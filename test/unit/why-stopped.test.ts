@@ -11,7 +11,9 @@ function line(text: string, secondsAgo = 1): string {
   return `2183:M ${day} ${month} ${year} ${time}.952 ${text}\n`;
 }
 
-const SHORT = line('# Short write while writing to the AOF file: (nwritten=124802, expected=223610)');
+const SHORT = line(
+  '# Short write while writing to the AOF file: (nwritten=124802, expected=223610)',
+);
 const EXITING = line("# Can't recover from AOF write error when the AOF fsync policy is 'always'.");
 const STARTED = line('* DB loaded from base file: 0.000 seconds') + line('# Server initialized');
 
