@@ -4,12 +4,13 @@ import prettyMs from 'pretty-ms';
 import type { Config, TargetConfig } from './config/load.ts';
 import { classify, FerryError } from './errors.ts';
 import { freeOf, seenProfiles } from './jobs/choose-storage.ts';
-import { type Leftover, removeLeftover } from './jobs/janitor.ts';
+import { FIRST_CHUNK_BYTES } from './jobs/chunks.ts';
 import { PROBE_KEY } from './jobs/names.ts';
 import { assertSuitable, assertTakesWrites, inspectRedis } from './redis/checks.ts';
 import { connectPromptly, untilReady } from './redis/connect.ts';
 import { redisOf } from './redis-of.ts';
 import { createClient } from './targets.ts';
+import { tryUpload } from './try-upload.ts';
 import type { CallContext } from './vcd/api.ts';
 import type { CatalogState } from './vcd/catalog.ts';
 import type { VcdClient } from './vcd/client.ts';
@@ -87,7 +88,8 @@ export async function* checkTarget(
     yield await checkLease(vcd, { context, report });
     if (!write || !open) return;
     what = 'upload';
-    yield await checkUpload(vcd, open, { context, report });
+    const bytes = config.worker.chunkSize ?? FIRST_CHUNK_BYTES;
+    yield* await checkUpload(vcd, open, { bytes, asking: { context, report } });
   } catch (error) {
     signal.throwIfAborted();
     yield report.failed(what, error);
@@ -227,51 +229,17 @@ async function checkLease(vcd: VcdClient, { context, report }: Asking): Promise<
   );
 }
 
-const PATIENCE_MS = 60_000;
-
 /** Through everything that stands before vCD: firewalls like to let small requests pass, and no PUT. */
 async function checkUpload(
   vcd: VcdClient,
-  { name: catalog, addMediaHref = '' }: CatalogState,
-  { context, report }: Asking,
-): Promise<Check> {
-  const id = randomUUID();
-  const bytes = Buffer.alloc(64 * 1024, id);
-  const { itemHref, entityHref } = await vcd.createMedia(
-    addMediaHref,
-    {
-      name: `ovaferry doctor ${id.slice(0, 8)}`,
-      description: 'A trial upload of `ovaferry doctor`; to be removed.',
-      size: bytes.length,
-      imageType: undefined,
-      operationKey: `ovaferry-doctor-${id}`,
-    },
-    context,
-  );
-  try {
-    const [file] = (await vcd.getEntity(entityHref, context)).files;
-    const body = (async function* () {
-      yield bytes;
-    })();
-    const range = { start: 0, end: bytes.length, total: bytes.length };
-    await vcd.putRange(file?.uploadHref ?? '', body, range, context);
-    return report.ok('upload', `${prettyBytes(bytes.length)} arrived in ${catalog}; removed again`);
-  } finally {
-    // Also after an interruption: nothing is left behind.
-    const signal = AbortSignal.timeout(PATIENCE_MS);
-    const trial = { catalog, catalogItem: itemHref, entity: entityHref };
-    await removeTrial(vcd, trial, { ...context, signal });
-  }
-}
-
-/** Also where it has become ready meanwhile, which `removeLeftover` leaves alone. */
-async function removeTrial(
-  vcd: VcdClient,
-  trial: Pick<Leftover, 'catalog' | 'catalogItem' | 'entity'>,
-  context: CallContext,
-): Promise<void> {
-  await removeLeftover({ vcd }, { ...trial, what: 'item' }, context);
-  await vcd.remove(trial.catalogItem, context).catch((error: unknown) => {
-    if (classify(error).code !== 'ITEM_GONE') throw error;
-  });
+  catalog: CatalogState,
+  { bytes, asking }: { readonly bytes: number; readonly asking: Asking },
+): Promise<Check[]> {
+  const { context, report } = asking;
+  const { arrived, passing, refusal } = await tryUpload(vcd, { catalog, bytes }, context);
+  const words = `${prettyBytes(arrived)} arrived in ${catalog.name}; removed again`;
+  const checks = [report.ok('upload', words)];
+  if (refusal === undefined) return checks;
+  const limit = `requests of ${prettyBytes(passing, { binary: true })} pass, larger ones do not: ${refusal}. Pieces are made smaller by themselves; raise that limit, or set worker.chunkSize`;
+  return [...checks, report.warning('size of requests', limit)];
 }

@@ -4,7 +4,7 @@ const MiB = 1024 * KiB;
 const SMALLEST = 8 * MiB;
 export const SMALLEST_CHUNK_BYTES = 64 * KiB;
 const LARGEST = 1024 * MiB;
-const FIRST = 64 * MiB;
+export const FIRST_CHUNK_BYTES = 64 * MiB;
 const AIM_MS = 30_000;
 /** So often in a row a size has to come to nothing before it is taken for too large. */
 const FAILURES_THAT_REFUSE = 2;
@@ -44,7 +44,7 @@ export class ChunkSizer {
   constructor(fixed?: number, limit: BodyLimit = unlimited()) {
     this.#isFixed = fixed !== undefined;
     this.#largest = fixed ?? LARGEST;
-    this.#bytes = fixed ?? FIRST;
+    this.#bytes = fixed ?? FIRST_CHUNK_BYTES;
     this.#limit = limit;
   }
 

@@ -6,7 +6,7 @@ import { userInfo } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { check, lock } from 'proper-lockfile';
+import { check, type LockOptions, lock } from 'proper-lockfile';
 import { FerryError } from '../errors.ts';
 import { connectPromptly, type RedisAddress } from './connect.ts';
 import { whyStopped } from './why-stopped.ts';
@@ -90,12 +90,15 @@ function makeFolder(folder: string): void {
  * Of two locks on one file proper-lockfile renews one alone, and fails in a timer when that is given back: so
  * each has a name of its own, which no file has.
  */
-export function lockUsers(folder: string): Promise<() => Promise<void>> {
+export function lockUsers(
+  folder: string,
+  retries: LockOptions['retries'] = { retries: 400, minTimeout: 20, maxTimeout: 100 },
+): Promise<() => Promise<void>> {
   return lock(join(folder, 'users'), {
     realpath: false,
     lockfilePath: join(folder, 'users.lock'),
     stale: 10_000,
-    retries: { retries: 400, minTimeout: 20, maxTimeout: 100 },
+    retries,
     // After a freeze of this process another one may have it: nothing that would have to end for it.
     onCompromised: () => undefined,
   });

@@ -122,7 +122,9 @@ async function users(redis: Connection): Promise<number | undefined> {
 }
 
 async function stopIfUnused(redis: Connection, folder: string): Promise<boolean> {
-  const unlock = await lockUsers(folder);
+  // Who has the lock is about to use it. And it is not waited for: the folder may go meanwhile.
+  const unlock = await lockUsers(folder, 0).catch(() => undefined);
+  if (!unlock) return false;
   try {
     if ((await users(redis)) !== 0) return false;
     // The connection ends with the server, so there is no answer to wait for.

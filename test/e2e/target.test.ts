@@ -131,7 +131,8 @@ interface Check {
 describe('doctor', () => {
   test.each(RELEASES.map(({ name }) => name))('finds nothing wrong with release %s', (release) =>
     withTargets({ release }, async ({ folder }) => {
-      const { code, stdout } = await run(['doctor', 'lab', 'tenant', '--write', '--json'], folder);
+      const targets = release === '10.6' ? ['lab', 'tenant'] : ['lab'];
+      const { code, stdout } = await run(['doctor', ...targets, '--write', '--json'], folder);
       const checks = JSON.parse(stdout) as Check[];
       const wrong = checks.filter(({ state }) => state === 'failed');
       expect({ code, wrong }).toEqual({ code: 0, wrong: [] });
@@ -155,6 +156,24 @@ describe('doctor', () => {
         expect.objectContaining({ message: expect.stringMatching(message) }),
       ]);
       expect(code).toBe(3);
+    }),
+  );
+
+  test.each([
+    ['that says so', { status: 413 }, /upload: 66 kB|upload: 65\.5 kB arrived/, /answered 413/],
+    ['that cuts them', { resetAfterBytes: 0 }, /upload: .*arrived/, /reset/],
+  ])('finds the limit of a proxy %s, and leaves nothing', (_what, action, arrived, why) =>
+    withTargets({}, async ({ folder, simulator }) => {
+      simulator.world.faults.add({
+        ...{ on: { method: 'PUT', file: '^file$', largerThan: 5_000_000 }, times: 0 },
+        do: action,
+      });
+      const { code, stdout } = await run(['doctor', 'lab', '--write'], folder);
+      expect(stdout).toMatch(arrived);
+      expect(stdout).toMatch(/! size of requests: requests of 4 MiB pass, larger ones do not/);
+      expect(stdout).toMatch(why);
+      expect(code).toBe(0);
+      expect(simulator.items()).toEqual([]);
     }),
   );
 
