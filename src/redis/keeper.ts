@@ -19,6 +19,8 @@ import {
  */
 const LOOK_MS = 500;
 const IDLE_LOOKS = 6;
+/** Three seconds of waiting for whoever is just coming. */
+const LOCK_RETRIES = { retries: 30, minTimeout: 100, maxTimeout: 100 };
 /** So many starts in a row without a server that can be used, and the folder is given up. */
 const MAX_STARTS = 5;
 
@@ -122,8 +124,8 @@ async function users(redis: Connection): Promise<number | undefined> {
 }
 
 async function stopIfUnused(redis: Connection, folder: string): Promise<boolean> {
-  // Who has the lock is about to use it. And it is not waited for: the folder may go meanwhile.
-  const unlock = await lockUsers(folder, 0).catch(() => undefined);
+  // Who has the lock is about to connect. It is not waited for any longer: the folder may go meanwhile.
+  const unlock = await lockUsers(folder, LOCK_RETRIES).catch(() => undefined);
   if (!unlock) return false;
   try {
     if ((await users(redis)) !== 0) return false;
