@@ -1,9 +1,14 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
-import { startWithin } from '../helpers/cli.ts';
+import { start, startWithin } from '../helpers/cli.ts';
+import { expectWhole } from '../helpers/expect-whole.ts';
 import {
+  enqueued,
   enqueueMany,
   isUp,
   jobsNow,
+  received,
   untilAllOver,
   untilJobs,
   withPlace,
@@ -52,3 +57,44 @@ test('a worker that runs out of file descriptors fails no job, and says what it 
       }
     },
   ));
+
+/** Loaded before anything else: the third piece of a file is met by what cannot be. */
+const UNFORESEEN = `
+const original = globalThis.setInterval;
+let pieces = 0;
+globalThis.setInterval = (...args) => {
+  if (/ transfer /m.test(new Error().stack.replaceAll('.', ' ')) && ++pieces === 4) {
+    throw new TypeError('nobody foresaw this');
+  }
+  return original(...args);
+};
+`;
+
+test('what nobody foresaw fails the job, and takes nothing off the server: retry goes on from there', () =>
+  withPlace({ config: { tail: '  chunkSize: 256KiB\n' } }, async (place) => {
+    const hook = join(place.folder, 'unforeseen.mjs');
+    await writeFile(hook, UNFORESEEN);
+    const broken = start(['worker'], place.folder, { NODE_OPTIONS: `--import ${hook}` });
+    try {
+      await isUp(broken);
+      const id = await enqueued(place);
+      await untilAllOver(place, [id]);
+      const [failed] = await jobsNow(place, [id]);
+      expect(failed).toMatchObject({
+        state: 'failed',
+        error: { code: 'INTERNAL', message: expect.stringContaining('nobody foresaw this') },
+      });
+      const kept = received(place);
+      expect(kept).toBeGreaterThan(0);
+      broken.kill('SIGKILL');
+      await broken.ended;
+      await isUp(place.worker());
+      await (await place.ferry()).retry([id]);
+      await untilAllOver(place, [id]);
+      expectWhole(place);
+      expect(await jobsNow(place, [id])).toMatchObject([{ state: 'completed', bytesResent: 0 }]);
+    } finally {
+      broken.kill('SIGKILL');
+      await broken.ended;
+    }
+  }));
