@@ -12,7 +12,7 @@ const isWhole = args.length === 0;
 const WORKERS = 4;
 
 const parts = [];
-const reports = [];
+const report = join(root, 'build', 'report.json');
 let failed = false;
 
 /** Runs one part; what it prints is shown at once, or where it runs beside others, as a whole. */
@@ -41,8 +41,6 @@ const script = (name, ...more) => [process.execPath, [join('scripts', name), ...
 const bin = (name) => join(root, 'node_modules', '.bin', name);
 
 function jest(name, jestArgs) {
-  const report = join(root, 'build', `report-${reports.length}.json`);
-  reports.push(report);
   rmSync(report, { force: true });
   const flags = ['--disable-warning=ExperimentalWarning', '--experimental-vm-modules'];
   const main = join(root, 'node_modules', 'jest', 'bin', 'jest.js');
@@ -78,7 +76,7 @@ async function run() {
   await Promise.all([checks, docs, jest('tests', [`--maxWorkers=${WORKERS}`, ...args])]);
 }
 
-function read(report) {
+function results() {
   try {
     return JSON.parse(readFileSync(report, 'utf8'));
   } catch {
@@ -87,14 +85,13 @@ function read(report) {
 }
 
 await run();
-const results = reports.map(read);
-const sum = (key) => results.reduce((all, one) => all + one[key], 0);
-const slowest = results.flatMap((one) => one.slowest).sort((a, b) => b.ms - a.ms);
+const { passed, failed: red, slowest } = results();
 const seconds = (value) => `${value.toFixed(1).padStart(7)} s`;
 console.log('\nHow long each part took:');
 for (const one of parts)
   console.log(`${seconds(one.seconds)}  ${one.name}${one.ok ? '' : ': FAILED'}`);
 console.log('\nThe slowest tests:');
-for (const { ms, name } of slowest.slice(0, 10)) console.log(`${seconds(ms / 1000)}  ${name}`);
-console.log(`\n${sum('passed')} passed, ${sum('failed')} failed`);
+for (const { ms, name } of slowest.sort((a, b) => b.ms - a.ms).slice(0, 10))
+  console.log(`${seconds(ms / 1000)}  ${name}`);
+console.log(`\n${passed} passed, ${red} failed`);
 process.exitCode = failed ? 1 : 0;

@@ -1,5 +1,5 @@
 import { classify, FerryError } from './errors.ts';
-import { untilTaskEnds } from './jobs/follow.ts';
+import { TASK_PACE, untilTaskEnds } from './jobs/follow.ts';
 import { findMark, ownerIn } from './jobs/mark.ts';
 import { Patience } from './jobs/retry.ts';
 import { isSameHref } from './vcd/address.ts';
@@ -24,7 +24,6 @@ export interface KeptItem {
 }
 
 const PATIENCE_MS = 60_000;
-const SETTINGS = { pollFirstMs: 100, pollLongestMs: 3_000 };
 
 /**
  * Does one thing to one item and follows its task to the end. After a failure it looks first whether it
@@ -43,7 +42,7 @@ export async function changeItem(
     try {
       if (!isFirst && (await isDone(vcd, item, change, context))) return;
       const task = await begin(vcd, item, change, context);
-      return await untilTaskEnds({ deps: { vcd, settings: SETTINGS }, context }, task);
+      return await untilTaskEnds({ deps: { vcd, settings: TASK_PACE }, context }, task);
     } catch (error) {
       const failure = classify(error);
       if (failure.code !== 'ITEM_GONE') await patience.afterFailure(failure, context.signal);
@@ -79,7 +78,7 @@ export async function syncCatalog(
   await patience.repeat(async () => {
     const { syncHref } = await vcd.getCatalog(name, context);
     const task = await vcd.sync(syncableHref(syncHref, `the catalog ${name}`), context);
-    await untilTaskEnds({ deps: { vcd, settings: SETTINGS }, context }, task);
+    await untilTaskEnds({ deps: { vcd, settings: TASK_PACE }, context }, task);
   }, context.signal);
 }
 

@@ -93,9 +93,7 @@ export async function openFerry(config: Config): Promise<Ferry> {
     const { findGone } = await import('./still-there.ts');
     const { createClient } = await import('./targets.ts');
     const gone = await findGone((target) => createClient(() => config, target), done);
-    return uploads.map((upload, i) =>
-      gone.has(standing[i]?.id ?? '') ? { ...upload, again: true } : upload,
-    );
+    return againWhere(gone, uploads, standing);
   };
   return {
     async enqueue(orders, enqueueOptions) {
@@ -113,10 +111,7 @@ export async function openFerry(config: Config): Promise<Ferry> {
       const ids = done.flatMap((job) => job?.id ?? []);
       const receipts = await asked(() => queues.receipts(ids));
       const gone = new Set(ids.filter((_id, i) => isGone(receipts[i])));
-      const wanted = downloads.map((one, i) => ({
-        ...one,
-        again: one.again || gone.has(standing[i]?.id ?? ''),
-      }));
+      const wanted = againWhere(gone, downloads, standing);
       return asked(() => queues.enqueue(wanted, enqueueOptions));
     },
     async copy(orders, enqueueOptions) {
@@ -225,6 +220,15 @@ async function retryUnlessReplaced(
     }
   }
   return { jobs, replaced };
+}
+
+/** What stands for an order, and has gone since, is done once more. */
+function againWhere<T extends { readonly again?: boolean | undefined }>(
+  gone: ReadonlySet<string>,
+  wanted: readonly T[],
+  standing: readonly (JobDetails | null | undefined)[],
+): readonly T[] {
+  return wanted.map((one, i) => (gone.has(standing[i]?.id ?? '') ? { ...one, again: true } : one));
 }
 
 async function janitorOf(

@@ -3,10 +3,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { classify, FerryError } from './errors.ts';
 import { SMALLEST_CHUNK_BYTES } from './jobs/chunks.ts';
 import { type Leftover, removeLeftover } from './jobs/janitor.ts';
+import { linkedAbort } from './vcd/abort.ts';
 import type { CallContext } from './vcd/api.ts';
 import type { CatalogState } from './vcd/catalog.ts';
 import type { VcdClient } from './vcd/client.ts';
-import { linkedAbort } from './vcd/linked-abort.ts';
 
 /** What came of a trial. */
 interface Tried {

@@ -14,7 +14,7 @@ import {
 import { firstUnchecked } from '../ovf/references.ts';
 import { verifyFile } from '../ovf/verify.ts';
 import { isAddress } from '../source/open-source.ts';
-import { orAborted } from '../vcd/api.ts';
+import { orAborted } from '../vcd/abort.ts';
 import { bytes, type GlobalOptions, paint, plainTable, printJson, say } from './output.ts';
 import { interruption } from './signals.ts';
 

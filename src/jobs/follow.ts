@@ -13,6 +13,9 @@ const LONG_WAIT_MS = 60_000;
 /** Waits for a human being, who takes the time it takes. */
 const QUARANTINED = 14;
 
+/** For tasks outside of jobs, which nobody waits for but a person. */
+export const TASK_PACE = { pollFirstMs: 100, pollLongestMs: 3_000 };
+
 /** How often the server is asked. */
 interface Pace {
   readonly firstMs: number;

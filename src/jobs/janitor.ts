@@ -4,7 +4,7 @@ import type { CallContext } from '../vcd/api.ts';
 import type { VcdClient } from '../vcd/client.ts';
 import { isReady } from '../vcd/entity.ts';
 import { removeUnlessReady } from './clean-up.ts';
-import { isListed, untilTaskEnds } from './follow.ts';
+import { isListed, TASK_PACE, untilTaskEnds } from './follow.ts';
 import type { JobData } from './job-data.ts';
 import { metadataOf } from './judge-item.ts';
 import { findMark, type Owner, ownerText, UPLOAD_KEY, withoutMark } from './mark.ts';
@@ -23,8 +23,6 @@ export interface Leftover {
   readonly catalogItem: string;
   readonly entity: string;
 }
-
-const PACE = { pollFirstMs: 100, pollLongestMs: 3_000 };
 
 export interface JanitorDeps {
   readonly vcd: VcdClient;
@@ -113,7 +111,7 @@ async function removeMark(vcd: VcdClient, entityHref: string, context: CallConte
   const description = withoutMark(entity.description);
   if (description === entity.description) return;
   const task = await vcd.edit(entity, { description }, context);
-  await untilTaskEnds({ deps: { vcd, settings: PACE }, context }, task);
+  await untilTaskEnds({ deps: { vcd, settings: TASK_PACE }, context }, task);
 }
 
 /** By path: jobs of several targets may reach one server by different names. */

@@ -3,7 +3,7 @@ import { classify, FerryError } from '../errors.ts';
 import type { OpenImage } from '../ovf/image.ts';
 import { isFolderGone } from '../source/local-file.ts';
 import { isAddress } from '../source/open-source.ts';
-import { orAborted } from '../vcd/api.ts';
+import { orAborted } from '../vcd/abort.ts';
 import { endedByItself } from '../vcd/entity.ts';
 import type { Receipt } from './batch/ledger.ts';
 import { hasAnother } from './claim-item.ts';

@@ -2,7 +2,7 @@ import { classify, FerryError } from '../errors.ts';
 import { readBlocks } from '../source/blocks.ts';
 import type { ByteSource } from '../source/byte-source.ts';
 import { DigestWatch, type DigestWish } from '../source/digest-watch.ts';
-import { orAborted } from '../vcd/api.ts';
+import { orAborted } from '../vcd/abort.ts';
 import type { WantedFile } from '../vcd/entity.ts';
 import { assertWithinBudget } from './budget.ts';
 import { nextRange, type Range, SMALLEST_CHUNK_BYTES } from './chunks.ts';

@@ -1,6 +1,5 @@
 import { classify, FerryError } from '../errors.ts';
-import { orAborted } from '../vcd/api.ts';
-import { linkedAbort } from '../vcd/linked-abort.ts';
+import { linkedAbort, orAborted } from '../vcd/abort.ts';
 import { pause, retryDelayMs } from './retry.ts';
 
 /** A busy server answers a request of a few bytes within this. */

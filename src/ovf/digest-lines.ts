@@ -1,6 +1,6 @@
 import { FerryError } from '../errors.ts';
 import type { ManifestEntry } from './manifest.ts';
-import { NameIndex, plainName } from './names.ts';
+import { lastNameOf, NameIndex, plainName } from './names.ts';
 
 /** The name of a chunked file's part, counted from 0 (DSP0243 7.1). */
 export function partName(href: string, i: number): string {
@@ -43,8 +43,8 @@ export class DigestLines {
     const isStray = ({ name }: ManifestEntry): boolean =>
       own.all([name, parsePartName(name)?.href ?? name]).length === 0;
     const strays = entries.filter(isStray);
-    this.#strays = new NameIndex(strays, ({ name }) => lastNameOf(name));
-    this.#strayParts = partsIn(strays.map(({ name }) => lastNameOf(name)));
+    this.#strays = new NameIndex(strays, ({ name }) => plainLastName(name));
+    this.#strayParts = partsIn(strays.map(({ name }) => plainLastName(name)));
   }
 
   /**
@@ -55,7 +55,7 @@ export class DigestLines {
     const own = this.#byName.all(names);
     if (own.length > 0) return own;
     const [name = ''] = names;
-    const alike = this.#strays.all(names.map(lastNameOf));
+    const alike = this.#strays.all(names.map(plainLastName));
     const meant = new Set(alike.map((entry) => entry.name));
     for (const stray of meant) {
       const other = this.#taken.get(stray) ?? name;
@@ -74,7 +74,7 @@ export class DigestLines {
   /** How many parts a chunked file has at least, by the lines there are for them. */
   partsOf(href: string): number {
     const own = this.#parts.all([href]);
-    const named = own.length > 0 ? own : this.#strayParts.all([lastNameOf(href)]);
+    const named = own.length > 0 ? own : this.#strayParts.all([plainLastName(href)]);
     return named.reduce((most, { i }) => Math.max(most, i + 1), 0);
   }
 
@@ -95,8 +95,9 @@ function partsIn(names: readonly string[]): NameIndex<Part> {
   );
 }
 
-function lastNameOf(name: string): string {
-  return plainName(name).split(/[/\\]/).at(-1) ?? '';
+/** Manifests of other tools have whole paths, some of them encoded. */
+function plainLastName(name: string): string {
+  return lastNameOf(plainName(name));
 }
 
 function ambiguous(what: string): FerryError {

@@ -9,6 +9,11 @@ export function plainName(name: string): string {
   return decoded.replace(/^(\.\/)+/, '');
 }
 
+/** What is behind the last slash of a name as it stands, of either kind. */
+export function lastNameOf(name: string): string {
+  return name.split(/[/\\]/).at(-1) ?? '';
+}
+
 function decodeOnce(name: string): string {
   try {
     return decodeURIComponent(name);

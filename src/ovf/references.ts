@@ -4,7 +4,7 @@ import type { DigestCheck } from '../source/digest-watch.ts';
 import type { FileReference } from './descriptor.ts';
 import { type DigestLines, parsePartName, partName } from './digest-lines.ts';
 import type { Member, Members } from './members.ts';
-import { plainName } from './names.ts';
+import { lastNameOf, plainName } from './names.ts';
 
 /** A file of a package as it will be sent. */
 export interface PackageFile {
@@ -144,10 +144,6 @@ async function checkParts(
     const beside = (await members.besides(href)).map((name) => parsePartName(lastNameOf(name)));
     return beside.some((part) => part?.href === own && part.i >= parts.length);
   }
-}
-
-function lastNameOf(name: string): string {
-  return name.split('/').at(-1) ?? '';
 }
 
 function checksOf(

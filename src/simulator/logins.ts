@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import type { Account } from './accounts.ts';
-import { type Reply, readBody } from './call.ts';
+import { type Call, type Reply, type Route, readBody } from './call.ts';
 import { sessionJson } from './cloudapi.ts';
 import { ApiError } from './errors.ts';
 import { sessionReply } from './organization.ts';
@@ -124,4 +124,21 @@ function accountOf(world: World, authorization: string): Account {
   );
   if (at >= 0 && account) return account;
   throw new ApiError(401, undefined, 'wrong credentials');
+}
+
+/** How a session ends. */
+export const logoutRoutes: readonly Route[] = [
+  { method: 'DELETE', path: /^\/api\/session$/, handle: logOutOld },
+  { method: 'DELETE', path: /^\/cloudapi\/1\.0\.0\/sessions(\/.*)?$/, handle: logOut },
+];
+
+/** Removed by 38.0, with the login of its age. */
+function logOutOld(call: Call): Reply {
+  if (atLeast(call.version, '38.0')) throw new ApiError(405, undefined, 'no such operation');
+  return logOut(call);
+}
+
+function logOut({ world, session }: Call): Reply {
+  world.sessions.logout(session);
+  return { status: 204 };
 }

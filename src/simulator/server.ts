@@ -1,28 +1,17 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
-import { type Call, contentType, cut, type Reply, type Route, readBody, reset } from './call.ts';
-import { catalogRoutes } from './catalog.ts';
-import { cloudapiRoutes } from './cloudapi.ts';
-import { copyRoutes } from './copy.ts';
-import { downloadRoutes, getTransfer } from './download.ts';
-import { entityRoutes } from './entity.ts';
+import { contentType, cut, type Reply, readBody, reset } from './call.ts';
+import { getTransfer } from './download.ts';
 import { ApiError, badRequest } from './errors.ts';
 import type { FaultAction } from './faults.ts';
 import { type SeenItem, seenItems } from './introspection.ts';
-import { leaseRoutes } from './lease.ts';
 import { exchangeToken, logIn } from './logins.ts';
-import { metadataRoutes } from './metadata.ts';
-import { organizationRoutes } from './organization.ts';
 import { serveOwn } from './own.ts';
-import { queryRoutes } from './query.ts';
 import { requestId, respond } from './respond.ts';
-import { syncRoutes } from './sync.ts';
-import { taskRoutes } from './task.ts';
+import { ROUTES } from './routes.ts';
 import { putTransfer } from './transfer.ts';
-import { vdcRoutes } from './vdc.ts';
-import { vdcUploadRoutes } from './vdc-uploads.ts';
-import { atLeast, requestedVersion, versionsDocument } from './versions.ts';
+import { requestedVersion, versionsDocument } from './versions.ts';
 import { type LoggedRequest, type SimulatorOptions, World } from './world.ts';
 import { element, VCLOUD } from './xml.ts';
 
@@ -40,25 +29,6 @@ export interface Simulator {
   restart(downMs: number): Promise<void>;
   close(): Promise<void>;
 }
-
-/** Everything that a session may ask; a test goes through all of them. */
-export const ROUTES: readonly Route[] = [
-  { method: 'DELETE', path: /^\/api\/session$/, handle: logOutOld },
-  { method: 'DELETE', path: /^\/cloudapi\/1\.0\.0\/sessions(\/.*)?$/, handle: logOut },
-  ...cloudapiRoutes,
-  ...organizationRoutes,
-  ...vdcRoutes,
-  ...vdcUploadRoutes,
-  ...queryRoutes,
-  ...catalogRoutes,
-  ...copyRoutes,
-  ...syncRoutes,
-  ...entityRoutes,
-  ...metadataRoutes,
-  ...leaseRoutes,
-  ...downloadRoutes,
-  ...taskRoutes,
-];
 
 /** Starts a vCD, on this machine's loopback unless another address is named. */
 export async function startSimulator(options: SimulatorOptions = {}): Promise<Simulator> {
@@ -233,17 +203,6 @@ const NOT_FOUND: Reply = {
 function isApi(world: World, path: string): boolean {
   if (path.startsWith('/cloudapi/')) return world.release.cloudapi;
   return path.startsWith('/api/') || path === '/api';
-}
-
-/** Removed by 38.0, with the login of its age. */
-function logOutOld(call: Call): Reply {
-  if (atLeast(call.version, '38.0')) throw new ApiError(405, undefined, 'no such operation');
-  return logOut(call);
-}
-
-function logOut({ world, session }: Call): Reply {
-  world.sessions.logout(session);
-  return { status: 204 };
 }
 
 /** At the first `?` only: filters may hold more. */

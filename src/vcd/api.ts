@@ -1,5 +1,6 @@
 import { FerryError } from '../errors.ts';
 import { parseXml, REPLY_LIMITS, type XmlElement, XmlError } from '../xml.ts';
+import { orAborted } from './abort.ts';
 import { atOrigin } from './address.ts';
 import { errorOfAnswer, isForeignPage, type Phase } from './answer.ts';
 import type { HttpAnswer, HttpRequest, HttpStream, VcdHttp } from './http.ts';
@@ -283,21 +284,5 @@ function lastSegment({ pathname }: URL): string {
     return decodeURIComponent(segment);
   } catch {
     return segment; // a literal percent sign
-  }
-}
-
-/** The promise's outcome, or the signal's reason if that comes first. */
-export async function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  promise.catch(() => undefined); // nobody may be waiting for it any more
-  signal.throwIfAborted();
-  let onAbort: () => void = () => undefined;
-  const aborted = new Promise<never>((_resolve, reject) => {
-    onAbort = () => reject(signal.reason);
-    signal.addEventListener('abort', onAbort);
-  });
-  try {
-    return await Promise.race([promise, aborted]);
-  } finally {
-    signal.removeEventListener('abort', onAbort);
   }
 }

@@ -2,9 +2,9 @@ import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
 import got, { type Got } from 'got';
 import { HttpProxyAgent, HttpsProxyAgent } from 'hpagent';
+import { linkedAbort } from './abort.ts';
 import { networkError, stalled } from './http-errors.ts';
 import { type Trust, tlsOptionsOf } from './http-trust.ts';
-import { linkedAbort } from './linked-abort.ts';
 import { watchedBody } from './watched-body.ts';
 
 export interface HttpRequest {

@@ -4,7 +4,7 @@ import { PartFile, sizeOfFile } from '../../destination/part-file.ts';
 import { FerryError } from '../../errors.ts';
 import { readBlocks } from '../../source/blocks.ts';
 import { DigestWatch } from '../../source/digest-watch.ts';
-import { orAborted } from '../../vcd/api.ts';
+import { orAborted } from '../../vcd/abort.ts';
 import type { DownloadState } from '../job-data.ts';
 import { windowClosed } from '../limits/window-turn.ts';
 import type { Download } from '../upload-deps.ts';
