@@ -52,7 +52,7 @@ async function locate(source: string, media: boolean): Promise<LocatedOrder> {
     if (code === 'SOURCE_UNREADABLE' && isLossy(source)) {
       return { kind: 'ovf', source, path: source, defaultName: name, ...UNSEEN };
     }
-    if (!(error instanceof FerryError) || code.startsWith('SOURCE_')) throw error;
+    if (!code.startsWith('PACKAGE_')) throw error;
     const identity = stateOf(await identityOfSource(source));
     const expectedBytes = identity.size;
     return { kind: 'ovf', source, path: source, defaultName: name, identity, expectedBytes };

@@ -24,13 +24,17 @@ export async function redisOf(
   return { address: { url }, release: () => undefined };
 }
 
+/** How ioredis says that nobody is at the other end. */
+const GONE = /max retries per request|Connection is closed|ECONN|ENOENT|EPIPE/;
+
 /** As `asked`; of the private server it is said why it stopped. */
 export function askedOf(config: Config): typeof asked {
   if (config.redisUrl() !== undefined) return asked;
   return (question) =>
     asked(question).catch((error: unknown) => {
-      const isAway = classify(error).code === 'REDIS_UNAVAILABLE';
-      throw (isAway && whyStopped(embeddedPlaces(config.dataDir).folder)) || error;
+      const { code, message } = classify(error);
+      const isGone = code === 'REDIS_UNAVAILABLE' && GONE.test(message);
+      throw (isGone && whyStopped(embeddedPlaces(config.dataDir).folder, error)) || error;
     });
 }
 

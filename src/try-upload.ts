@@ -7,6 +7,7 @@ import { linkedAbort } from './vcd/abort.ts';
 import type { CallContext } from './vcd/api.ts';
 import type { CatalogState } from './vcd/catalog.ts';
 import type { VcdClient } from './vcd/client.ts';
+import type { ItemReference } from './vcd/item.ts';
 
 /** What came of a trial. */
 interface Tried {
@@ -23,6 +24,9 @@ const REFUSES_WITHIN_MS = 2_000;
 const CLEAN_UP_MS = 60_000;
 const SENT = SMALLEST_CHUNK_BYTES;
 
+/** A trial has no room where uploads may still have some: a profile may be nearly full. */
+const NO_ROOM: ReadonlySet<string> = new Set(['STORAGE_FULL', 'QUOTA_EXCEEDED']);
+
 /**
  * Creates a media image, sends a little of it, asks how large a request may be, and removes it. Of large
  * requests only the beginning is sent: what refuses them does so by their length.
@@ -35,35 +39,52 @@ export async function tryUpload(
   { catalog, bytes }: { readonly catalog: CatalogState; readonly bytes: number },
   context: CallContext,
 ): Promise<Tried> {
-  const id = randomUUID();
-  const total = SENT + Math.max(SENT, bytes);
-  const { itemHref, entityHref } = await vcd.createMedia(
-    catalog.addMediaHref ?? '',
-    {
-      name: `ovaferry doctor ${id.slice(0, 8)}`,
-      description: 'A trial upload of `ovaferry doctor`; to be removed.',
-      size: total,
-      imageType: undefined,
-      operationKey: `ovaferry-doctor-${id}`,
-    },
-    context,
-  );
+  const { item, total } = await create(vcd, { catalog, bytes }, context);
   try {
-    const [file] = (await vcd.getEntity(entityHref, context)).files;
-    const href = file?.uploadHref ?? '';
-    await vcd.putRange(href, beginning(), { start: 0, end: SENT, total }, context);
+    const [file] = (await vcd.getEntity(item.entityHref, context)).files;
+    const range = { start: 0, end: SENT, total };
+    await vcd.putRange(file?.uploadHref ?? '', beginning(), range, context);
     let refusal: string | undefined;
-    for (let size = Math.max(SENT, bytes); size > SENT; size = Math.floor(size / 2)) {
-      const said = await announce(vcd, href, { start: SENT, end: SENT + size, total }, context);
-      if (said === undefined) return { arrived: SENT, passing: size, refusal };
-      refusal = said;
+    for (let size = total - SENT; size > SENT; size = Math.floor(size / 2)) {
+      const answer = await announce(vcd, item.entityHref, { size, total }, context);
+      if (answer === 'unclear') break;
+      if (answer === 'passes') return { arrived: SENT, passing: size, refusal };
+      refusal = answer.refusal;
     }
     return { arrived: SENT, passing: SENT, refusal };
   } finally {
     // Also after an interruption: nothing is left behind.
     const signal = AbortSignal.timeout(CLEAN_UP_MS);
+    const { itemHref, entityHref } = item;
     const trial = { catalog: catalog.name, catalogItem: itemHref, entity: entityHref };
     await removeTrial(vcd, trial, { ...context, signal });
+  }
+}
+
+async function create(
+  vcd: VcdClient,
+  { catalog, bytes }: { readonly catalog: CatalogState; readonly bytes: number },
+  context: CallContext,
+): Promise<{ readonly item: ItemReference; readonly total: number }> {
+  const id = randomUUID();
+  const createdWith = (size: number): Promise<ItemReference> =>
+    vcd.createMedia(
+      catalog.addMediaHref ?? '',
+      {
+        name: `ovaferry doctor ${id.slice(0, 8)}`,
+        description: 'A trial upload of `ovaferry doctor`; to be removed.',
+        size,
+        imageType: undefined,
+        operationKey: `ovaferry-doctor-${id}`,
+      },
+      context,
+    );
+  const total = SENT + Math.max(SENT, bytes);
+  try {
+    return { item: await createdWith(total), total };
+  } catch (error) {
+    if (!NO_ROOM.has(classify(error).code)) throw error;
+    return { item: await createdWith(SENT), total: SENT };
   }
 }
 
@@ -74,30 +95,42 @@ async function* beginning(goesOn?: AbortSignal): AsyncGenerator<Uint8Array> {
     await sleep(2 * REFUSES_WITHIN_MS, undefined, { signal: goesOn }).catch(() => undefined);
 }
 
-/**
- * Begins a large request, and breaks it off.
- *
- * @returns what it was refused by; undefined if it was not
- */
-async function announce(
+type Answer = 'passes' | 'unclear' | { readonly refusal: string };
+
+/** A line that breaks once says nothing of the size. */
+async function announce(...args: Parameters<typeof announceOnce>): Promise<Answer> {
+  for (let tries = 1; ; tries += 1) {
+    const answer = await announceOnce(...args);
+    if (answer !== 'broke') return answer;
+    if (tries === 2) return { refusal: 'the connection is cut' };
+  }
+}
+
+/** Begins a large request, and breaks it off. */
+async function announceOnce(
   vcd: VcdClient,
-  href: string,
-  range: { readonly start: number; readonly end: number; readonly total: number },
+  entityHref: string,
+  { size, total }: { readonly size: number; readonly total: number },
   context: CallContext,
-): Promise<string | undefined> {
+): Promise<Answer | 'broke'> {
+  // Of what was broken off before, some may have arrived.
+  const [file] = (await vcd.getEntity(entityHref, context)).files;
+  const start = file?.bytesTransferred ?? 0;
+  const range = { start, end: Math.min(total, start + size), total };
   const asking = linkedAbort(context.signal);
   const brokenOff = new FerryError('CANCELLED', 'it was not refused');
   const timer = setTimeout(() => asking.abort(brokenOff), REFUSES_WITHIN_MS);
   try {
     const body = beginning(asking.signal);
-    await vcd.putRange(href, body, range, { ...context, signal: asking.signal });
-    return undefined;
+    const own = { ...context, signal: asking.signal };
+    await vcd.putRange(file?.uploadHref ?? '', body, range, own);
+    return 'passes';
   } catch (error) {
     context.signal.throwIfAborted();
+    if (error === brokenOff) return 'passes';
     const { code, facts, message } = classify(error);
-    if (error === brokenOff) return undefined;
-    if (facts['status'] === 413 || code === 'NETWORK') return message;
-    throw error;
+    if (facts['status'] === 413) return { refusal: message };
+    return code === 'NETWORK' ? 'broke' : 'unclear';
   } finally {
     clearTimeout(timer);
     asking.unlink();

@@ -9,8 +9,8 @@ import { tryToPutBack } from './replace.ts';
 import { pause } from './retry.ts';
 import type { Upload, UploadDeps } from './upload-deps.ts';
 
-/** Each takes twice as long as the one before. */
-const LOOKS_UNTIL_GONE = 6;
+/** A server that takes its time to remove something is not asked for it again and again. */
+const LONGEST_PAUSE_MS = 30_000;
 
 /** What is left alone: an item that has become ready. */
 export interface ReadyItem {
@@ -29,19 +29,15 @@ export async function cleanUp(begun: Upload): Promise<ReadyItem | undefined> {
   const upload = asPulled(begun);
   const { deps, context } = upload;
   const patience = deps.newPatience();
-  for (let looks = 0; ; looks += 1) {
+  let pauseMs = deps.settings.pollFirstMs;
+  for (;;) {
     try {
       const item = await findBegun(upload);
       const ready = item && (await removeUnlessReady(upload, item));
       if (ready) return ready;
       if (!item) break;
-      if (looks >= LOOKS_UNTIL_GONE) {
-        throw new FerryError(
-          'SERVER_UNAVAILABLE',
-          `the catalog still lists ${upload.request.name}`,
-        );
-      }
-      await pause(deps.settings.pollFirstMs * 2 ** looks, context.signal);
+      await pause(pauseMs, context.signal);
+      pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS);
     } catch (error) {
       await patience.afterFailure(error, context.signal);
     }

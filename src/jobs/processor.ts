@@ -64,7 +64,9 @@ export async function processJob(world: ProcessorWorld, run: Run): Promise<void>
   try {
     // The first beat also brings a wish that was left while the job waited.
     const requestIds = [...record.data.requestIds, requestIdOf(run)].slice(-KEPT_REQUEST_IDS);
-    await record.save({ startedAt: record.data.startedAt ?? Date.now(), requestIds });
+    // What kept the last run from its end is over, or will be said again.
+    const error = record.data.verdict;
+    await record.save({ startedAt: record.data.startedAt ?? Date.now(), requestIds, error });
     record.say('info', record.data.checkpoint.item ? 'goes on' : 'begins');
     if (await endUnbegun(ending)) return;
     const access = await world.access(target);

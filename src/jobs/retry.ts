@@ -34,7 +34,7 @@ export interface PatienceOptions {
   /** The first pause; the following ones grow from it. */
   readonly firstDelayMs?: number;
   readonly onRetry: (error: FerryError, delayMs: number) => void;
-  /** What the step keeps failing by; null as soon as something has moved. */
+  /** What the step keeps failing by; null as soon as it does no more. */
   readonly onTrouble?: (error: FerryError | null) => void;
   /** Waits while nobody at the target answers; asked before a request is repeated. */
   readonly untilReachable?: (signal: AbortSignal) => Promise<void>;
@@ -68,6 +68,7 @@ const LONG_WAITS: ReadonlySet<string> = new Set([
 export class Patience {
   readonly #options: PatienceOptions;
   #fruitless = 0;
+  #isTold = false;
   #since = performance.now();
 
   constructor(options: PatienceOptions) {
@@ -78,7 +79,12 @@ export class Patience {
   progressed(): void {
     this.#fruitless = 0;
     this.#since = performance.now();
-    this.#options.onTrouble?.(null);
+    this.#isOver();
+  }
+
+  #isOver(): void {
+    if (this.#isTold) this.#options.onTrouble?.(null);
+    this.#isTold = false;
   }
 
   /** Waits until the step may be tried again; throws the error if it may not. */
@@ -94,7 +100,10 @@ export class Patience {
     const delayMs = retryDelayMs(this.#fruitless, error, { firstMs: firstDelayMs });
     if (performance.now() - this.#since + delayMs > limitMs) throw error;
     onRetry(error, delayMs);
-    if (this.#fruitless >= TOLD_AFTER) this.#options.onTrouble?.(error);
+    if (this.#fruitless >= TOLD_AFTER) {
+      this.#isTold = true;
+      this.#options.onTrouble?.(error);
+    }
     await pause(delayMs, signal);
     if (UNREACHABLE.has(error.code)) await this.#untilReachable(error, signal);
   }
@@ -117,7 +126,9 @@ export class Patience {
   async repeat<T>(call: () => Promise<T>, signal: AbortSignal): Promise<T> {
     for (;;) {
       try {
-        return await call();
+        const answer = await call();
+        this.#isOver();
+        return answer;
       } catch (error) {
         if (classify(error).kind === 'conflict') throw error; // something else has to be read first
         await this.afterFailure(error, signal);

@@ -1,9 +1,6 @@
-import { classify, FerryError } from '../errors.ts';
-import { linkedAbort, orAborted } from '../vcd/abort.ts';
+import { classify } from '../errors.ts';
+import { orAborted } from '../vcd/abort.ts';
 import { pause, retryDelayMs } from './retry.ts';
-
-/** A busy server answers a request of a few bytes within this. */
-const PROBE_MS = 15_000;
 
 /** A series of looks, one after the other, until there is an answer. */
 interface Asking {
@@ -19,18 +16,13 @@ interface Asking {
  */
 export class TargetGate {
   readonly #probe: (signal: AbortSignal) => Promise<void>;
-  readonly #limitMs: number;
   readonly #closing = new AbortController();
   #asking: Asking | undefined;
   #isDown = false;
 
-  /**
-   * @param probe throws while nobody answers
-   * @param limitMs how long it may take: over a dead connection it would wait as long as a transfer
-   */
-  constructor(probe: (signal: AbortSignal) => Promise<void>, limitMs = PROBE_MS) {
+  /** @param probe throws while nobody answers */
+  constructor(probe: (signal: AbortSignal) => Promise<void>) {
     this.#probe = probe;
-    this.#limitMs = limitMs;
   }
 
   /** True from the first look without an answer until there is one. */
@@ -70,7 +62,7 @@ export class TargetGate {
     const { signal } = this.#closing;
     for (let n = 1; ; n += 1) {
       try {
-        await this.#probeOnce(signal);
+        await this.#probe(signal);
         this.#isDown = false;
       } catch (error) {
         const failure = classify(error);
@@ -84,19 +76,6 @@ export class TargetGate {
       }
       tellFirst(true);
       return;
-    }
-  }
-
-  async #probeOnce(signal: AbortSignal): Promise<void> {
-    const asking = linkedAbort(signal);
-    const timer = setTimeout(() => {
-      asking.abort(new FerryError('NETWORK', 'the target did not answer a small request in time'));
-    }, this.#limitMs);
-    try {
-      await orAborted(this.#probe(asking.signal), asking.signal);
-    } finally {
-      clearTimeout(timer);
-      asking.unlink();
     }
   }
 }

@@ -40,10 +40,11 @@ export async function uploadPackage(
   );
   if ('there' in claim) return claim.there;
   const { item } = claim;
+  let isDescribed = false;
   for (let resumed = !claim.isNew; ; resumed = true) {
     deps.meter.enter('describing');
-    await sendDocument(upload, item, descriptorOf(image));
-    const entity = await untilLinked(upload, item, image);
+    isDescribed = (await sendDocument(upload, item, descriptorOf(image))) || isDescribed;
+    const entity = await untilLinked(upload, item, { image, isDescribed });
     if (!entity) continue;
     assertManifestWanted(upload, entity, image);
     await deps.line.take(context.signal); // the links may have taken long
@@ -89,7 +90,8 @@ function descriptorOf(image: OvfPackage): Document {
   };
 }
 
-async function sendDocument(upload: Upload, item: OwnItem, document: Document): Promise<void> {
+/** @returns whether the server has taken it from us now; else it says that it has it */
+async function sendDocument(upload: Upload, item: OwnItem, document: Document): Promise<boolean> {
   const { deps, context } = upload;
   const { signal } = context;
   const patience = deps.newPatience();
@@ -101,12 +103,12 @@ async function sendDocument(upload: Upload, item: OwnItem, document: Document): 
       if (!file || document.isAccepted(file, entity)) return 'there';
       return file.uploadHref === undefined ? undefined : file; // its address may come later
     });
-    if (wanted === 'there') return;
+    if (wanted === 'there') return false;
     deps.assertOwned();
     try {
       const { uploadHref = '', bytesTransferred } = wanted;
       await deps.vcd.putDocument(uploadHref, document.bytes, bytesTransferred, context);
-      return;
+      return true;
     } catch (error) {
       await patience.afterFailure(error, signal); // the reply may be lost: look, then send again
     }
@@ -122,12 +124,12 @@ const LOOKS_FOR_DESCRIPTOR = 6;
 /**
  * Waits until every file of the package has its address, or nothing is waited for any more.
  *
- * @returns undefined where the server waits for the descriptor after all
+ * @returns undefined where the server waits for the descriptor after all, which it had only been said to have
  */
 async function untilLinked(
   upload: Upload,
   item: OwnItem,
-  image: OvfPackage,
+  { image, isDescribed }: { readonly image: OvfPackage; readonly isDescribed: boolean },
 ): Promise<EntityState | undefined> {
   const { find, isAccepted } = descriptorOf(image);
   let looksWithoutManifest = 0;
@@ -135,7 +137,7 @@ async function untilLinked(
   const end = await untilEntity(upload, item, (entity) => {
     if (entity.status > 0 || entity.files.length === 0) return { entity };
     const descriptor = find(entity);
-    const isMissing = descriptor && !isAccepted(descriptor, entity);
+    const isMissing = !isDescribed && descriptor && !isAccepted(descriptor, entity);
     looksWithoutDescriptor = isMissing ? looksWithoutDescriptor + 1 : 0;
     if (looksWithoutDescriptor > LOOKS_FOR_DESCRIPTOR) return { entity: undefined };
     assertNothingElseWanted(entity, image);

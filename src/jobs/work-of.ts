@@ -125,7 +125,6 @@ export function workOf(
             log.warn({ code: error.code, delayMs }, error.message);
           },
           onTrouble(error) {
-            if (!error && record.data.error === null) return;
             record.note({ error: error && toJobError(error, request, false) });
           },
         }),

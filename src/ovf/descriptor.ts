@@ -101,7 +101,8 @@ function unsupportedOf(root: XmlElement): string[] {
     found.push(...hardwareFaults(system));
   }
   for (const section of root.requiredElements()) {
-    if (KNOWN_SECTIONS.test(section.namespace)) continue;
+    // Older ones are in no namespace at all.
+    if (section.namespace === '' || KNOWN_SECTIONS.test(section.namespace)) continue;
     found.push(`it requires the section ${section.name} (line ${section.line}), unknown to vCD`);
   }
   if (root.descendants('DeploymentOptionSection').length > 0) {

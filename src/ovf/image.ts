@@ -131,9 +131,12 @@ async function isArchive(path: string): Promise<boolean> {
   return lookInto(path, async (file) => (await sniff(file)) === 'tar');
 }
 
-/** A page that a web server answered with is often saved under the name of the image. */
+/**
+ * A page that a web server answered with is often saved under the name of the image. What can't be read here
+ * and now is taken by its name: whoever sends it reads it.
+ */
 async function isIso(path: string): Promise<boolean> {
-  return isNamedIso(path) && lookInto(path, hasIsoHeader);
+  return isNamedIso(path) && lookInto(path, hasIsoHeader).catch(() => true);
 }
 
 async function lookInto<T>(path: string, look: (file: SourceFile) => Promise<T>): Promise<T> {

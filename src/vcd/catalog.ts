@@ -56,9 +56,10 @@ export class Catalogs {
         this.#hrefs.delete(key);
       }
     }
-    const href = await findCatalogHref(this.#api, { org: this.#org, name, toRead }, context);
-    const catalog = await getCatalog(this.#api, href, context);
-    this.#hrefs.set(key, href);
+    const found = await findCatalog(this.#api, { org: this.#org, name, toRead }, context);
+    const catalog = await getCatalog(this.#api, found.href, context);
+    // The organisation may get one of its own, which then is meant.
+    if (isOf(found, this.#org)) this.#hrefs.set(key, found.href);
     return catalog;
   }
 }
@@ -69,21 +70,23 @@ export class Catalogs {
  * @param toRead where the organisation has none, one that a single other organisation shares will do
  * @throws FerryError CATALOG_NOT_FOUND saying whose it is instead
  */
-async function findCatalogHref(
+async function findCatalog(
   api: VcdApi,
   { org, name, toRead }: { org: string; name: string; toRead: boolean },
   context: CallContext,
-): Promise<string> {
+): Promise<CatalogEntry> {
   const found = await seenCatalogs(api, { org, name }, context);
   const named = found.filter((catalog) => catalog.name === name);
   const own = named.find((catalog) => isOf(catalog, org));
-  if (own) return own.href;
+  if (own) return own;
   // A provider sees all catalogs, shared or not: its target names an organisation, and means that.
   const [shared, another] = api.session.isProvider ? [] : named;
-  if (shared && !another && toRead) return shared.href;
-  const whose = named.map((catalog) => catalog.org).join(' and ');
-  const instead = whose === '' ? '' : `; ${whose} shares one of that name, which can only be read`;
-  const message = `there is no catalog ${name} in organisation ${org}${instead}`;
+  if (shared && !another && toRead) return shared;
+  const sharing = named.map((catalog) => catalog.org).join(' and ');
+  const instead = another
+    ? `; ${sharing} share one of that name each, and it is not clear whose is meant`
+    : shared && `; ${sharing} shares one of that name, which can only be read`;
+  const message = `there is no catalog ${name} in organisation ${org}${instead ?? ''}`;
   throw new FerryError('CATALOG_NOT_FOUND', message, { facts: { catalog: name, org } });
 }
 

@@ -41,6 +41,9 @@ export interface VcdOptions extends SessionOptions {
   readonly idleMs?: number;
 }
 
+/** A busy server answers a request of a few bytes within this; over a dead connection nobody does. */
+const PROBE_MS = 15_000;
+
 /** One target's vCD: everything an upload asks of it, and nothing of when or how often. */
 export class VcdClient {
   readonly #api: VcdApi;
@@ -140,7 +143,7 @@ export class VcdClient {
    * @throws FerryError NETWORK, SERVER_UNAVAILABLE … while nobody does
    */
   async probe(signal: AbortSignal): Promise<{ version: string }> {
-    const { version } = await this.#session.negotiate(signal);
+    const { version } = await this.#session.negotiate(signal, PROBE_MS);
     return { version };
   }
 

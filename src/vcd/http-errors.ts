@@ -77,6 +77,13 @@ export function stalled(
   return new FerryError('TRANSFER_STALLED', `${label} made no progress`, details);
 }
 
+/** It was given its time, and is as good as not there. */
+export function silent({ label, url }: Pick<Asked, 'label' | 'url'>): FerryError {
+  return new FerryError('NETWORK', `${label} was not answered in time`, {
+    facts: { host: url.host, isSilent: true },
+  });
+}
+
 const OF_PUBLIC_ADDRESS =
   "make its name known here, or correct vCD's public addresses (Administration, Public Addresses).";
 

@@ -3,7 +3,7 @@ import { Agent as HttpsAgent } from 'node:https';
 import got, { type Got } from 'got';
 import { HttpProxyAgent, HttpsProxyAgent } from 'hpagent';
 import { linkedAbort } from './abort.ts';
-import { networkError, stalled } from './http-errors.ts';
+import { networkError, silent, stalled } from './http-errors.ts';
 import { type Trust, tlsOptionsOf } from './http-trust.ts';
 import { watchedBody } from './watched-body.ts';
 
@@ -13,6 +13,8 @@ export interface HttpRequest {
   readonly headers: Readonly<Record<string, string>>;
   readonly body?: string | Buffer | AsyncIterable<Uint8Array>;
   readonly signal: AbortSignal;
+  /** How long the whole of it may take; by default as long as something moves. */
+  readonly limitMs?: number;
   /** What this request is called in messages; a transfer's address must not appear there. */
   readonly label: string;
 }
@@ -67,6 +69,9 @@ export class VcdHttp {
     const { method, url, signal } = request;
     signal.throwIfAborted();
     const ending = linkedAbort(signal);
+    const { limitMs } = request;
+    const limit =
+      limitMs === undefined ? undefined : setTimeout(() => ending.abort(silent(request)), limitMs);
     try {
       const { statusCode, headers, body } = await client(url, {
         ...{ method, signal: ending.signal },
@@ -76,6 +81,7 @@ export class VcdHttp {
     } catch (error) {
       throw this.#failureOf(ending.signal.aborted ? ending.signal.reason : error, request);
     } finally {
+      clearTimeout(limit);
       ending.unlink();
     }
   }
@@ -97,7 +103,8 @@ export class VcdHttp {
   #failureOf(error: unknown, request: HttpRequest): unknown {
     if (request.signal.aborted) return request.signal.reason;
     const failure = networkError(error, { ...request, proxy: this.#proxy, origin: this.#origin });
-    if (failure.code === 'TRANSFER_STALLED') this.#closeIdle?.();
+    const isSilent = failure.code === 'TRANSFER_STALLED' || failure.facts['isSilent'] === true;
+    if (isSilent) this.#closeIdle?.();
     return failure;
   }
 

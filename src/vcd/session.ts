@@ -40,6 +40,9 @@ const MARGIN = 0.1;
 /** One that could not be renewed in advance is tried again after this. */
 const RENEWAL_PAUSE_MS = 60_000;
 
+/** Logins go through other servers at times, and each of them may be slow. */
+const LIMIT_MS = 120_000;
+
 /**
  * The login of one target, shared by all its uploads in this process. Only one login is under way
  * at any time, however many requests have met an expired token.
@@ -143,16 +146,18 @@ export class VcdSession {
   }
 
   /** The version that both sides speak; needs no login. */
-  async negotiate(signal?: AbortSignal): Promise<OfferedVersion> {
-    return (await this.#negotiate(signal)).version;
+  async negotiate(signal?: AbortSignal, limitMs = LIMIT_MS): Promise<OfferedVersion> {
+    return (await this.#negotiate(signal, limitMs)).version;
   }
 
   async #negotiate(
     signal?: AbortSignal,
+    limitMs = LIMIT_MS,
   ): Promise<{ versions: readonly OfferedVersion[]; version: OfferedVersion }> {
     const { host } = this.#options.url;
     const label = `GET ${host}/api/versions`;
-    const answer = await this.#send({ method: 'GET', path: '/api/versions', label, signal });
+    const path = '/api/versions';
+    const answer = await this.#send({ method: 'GET', path, label, signal, limitMs });
     if (answer.status === 429 || answer.status >= 500) throw errorOfAnswer(answer, 'object', label);
     if (answer.status !== 200) {
       const { message } = errorOfAnswer(answer, 'object', label);
@@ -194,23 +199,15 @@ export class VcdSession {
     headers?: Readonly<Record<string, string>>;
     body?: string | undefined;
     signal?: AbortSignal | undefined;
-  } & Pick<HttpRequest, 'method' | 'label'>): Promise<HttpAnswer> {
-    const url = atOrigin(this.#options.url, path);
-    const limit = AbortSignal.timeout(120_000);
-    try {
-      return await this.#http.send({
-        ...request,
-        url,
-        headers,
-        signal: signal ? AbortSignal.any([signal, limit]) : limit,
-        ...(body === undefined ? {} : { body }),
-      });
-    } catch (error) {
-      if (error !== limit.reason) throw error;
-      throw new FerryError('NETWORK', `${request.label} was not answered in time`, {
-        cause: error,
-      });
-    }
+  } & Pick<HttpRequest, 'method' | 'label' | 'limitMs'>): Promise<HttpAnswer> {
+    return this.#http.send({
+      limitMs: LIMIT_MS,
+      ...request,
+      url: atOrigin(this.#options.url, path),
+      headers,
+      signal: signal ?? new AbortController().signal,
+      ...(body === undefined ? {} : { body }),
+    });
   }
 }
 

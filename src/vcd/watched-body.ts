@@ -1,8 +1,8 @@
-const SMALLEST_PIECE = 64 * 1024;
-const LARGEST_PIECE = 1024 * 1024;
-/** A piece takes about as long: then each that is taken shows in time that the line still moves. */
-const QUICK_MS = 50;
-const SLOW_MS = 500;
+/**
+ * Small enough that a line of 2 kB/s takes one in a minute, large enough not to be felt (0.1 s of processor
+ * time a GB).
+ */
+const PIECE_BYTES = 128 * 1024;
 
 /**
  * The bytes of a body in pieces, as they are taken. A piece that nobody takes for so long is a stall: the
@@ -13,21 +13,14 @@ export async function* watchedBody(
   body: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
   { stallMs, onStall }: { readonly stallMs: number; readonly onStall: () => void },
 ): AsyncGenerator<Uint8Array, void, undefined> {
-  let pieceBytes = SMALLEST_PIECE;
   for await (const block of body) {
-    for (let done = 0; done < block.length; ) {
-      const piece = block.subarray(done, done + pieceBytes);
-      done += piece.length;
+    for (let done = 0; done < block.length; done += PIECE_BYTES) {
       const timer = setTimeout(onStall, stallMs);
-      const offeredAt = performance.now();
       try {
-        yield piece;
+        yield block.subarray(done, done + PIECE_BYTES);
       } finally {
         clearTimeout(timer);
       }
-      const ms = performance.now() - offeredAt;
-      if (ms < QUICK_MS) pieceBytes = Math.min(2 * pieceBytes, LARGEST_PIECE);
-      else if (ms > SLOW_MS) pieceBytes = Math.max(pieceBytes / 2, SMALLEST_PIECE);
     }
   }
 }

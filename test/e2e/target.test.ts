@@ -161,7 +161,7 @@ describe('doctor', () => {
 
   test.each([
     ['that says so', { status: 413 }, /upload: 66 kB|upload: 65\.5 kB arrived/, /answered 413/],
-    ['that cuts them', { resetAfterBytes: 0 }, /upload: .*arrived/, /reset/],
+    ['that cuts them', { resetAfterBytes: 0 }, /upload: .*arrived/, /connection is cut/],
   ])('finds the limit of a proxy %s, and leaves nothing', (_what, action, arrived, why) =>
     withTargets({}, async ({ folder, simulator }) => {
       simulator.world.faults.add({
@@ -176,6 +176,16 @@ describe('doctor', () => {
       expect(simulator.items()).toEqual([]);
     }),
   );
+
+  test('does not take a line that breaks once for a limit', () =>
+    withTargets({}, async ({ folder, simulator }) => {
+      simulator.world.faults.add({
+        on: { method: 'PUT', file: '^file$', largerThan: 5_000_000 },
+        do: { resetAfterBytes: 10 },
+      });
+      const { code, stdout } = await run(['doctor', 'lab', '--write'], folder);
+      expect({ code, stdout }).toEqual({ code: 0, stdout: expect.not.stringContaining('size of') });
+    }));
 
   test('says in words what is wrong with an address, a login and the room that is left', () =>
     withTargets({ storageProfiles: { Gold: MB }, templateLeaseSeconds: 604_800 }, async (place) => {

@@ -14,6 +14,7 @@ import { describe, expect, test } from '@jest/globals';
 import { FerryError } from '../../src/errors.ts';
 import { NO_CHECKPOINT } from '../../src/jobs/job-data.ts';
 import type { FaultRule } from '../../src/simulator/faults.ts';
+import { addCatalog } from '../../src/simulator/organizations.ts';
 import { until } from '../helpers/cli.ts';
 import {
   descriptorOf,
@@ -494,6 +495,21 @@ describe('what a server offers', () => {
       }),
     ));
 });
+
+test("another organisation's catalog is read until there is an own one of the name", () =>
+  withUploads({}, async ({ simulator, vcd }) => {
+    const context = { signal: new AbortController().signal };
+    const read = () => vcd.getCatalog('tools', context, { toRead: true });
+    const theirs = await read();
+    await expect(vcd.getCatalog('tools', context)).rejects.toMatchObject({
+      code: 'CATALOG_NOT_FOUND',
+      message: expect.stringContaining('globex shares one of that name'),
+    });
+    addCatalog(simulator.world.org, 'tools');
+    const ours = await read();
+    expect(ours.href).not.toBe(theirs.href);
+    expect((await vcd.getCatalog('tools', context)).href).toBe(ours.href);
+  }));
 
 describe('where something of that name is already, a download', () => {
   test('fails, leaves it, or replaces it, as it is told', () =>

@@ -39,6 +39,14 @@ describe('a descriptor', () => {
     expect(parseDescriptor(old).files).toMatchObject([{ href: 'a.vmdk', size: 7 }]);
   });
 
+  test('of 0.9 requires nothing that would be unknown: its sections are in no namespace', () => {
+    const namespace = 'http://www.vmware.com/schema/ovf/1/envelope';
+    const text = `<ovf:Envelope xmlns:ovf="${namespace}" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance">
+      <Section ovf:required="true" xsi:type="ovf:NetworkSection_Type"/><Content ovf:id="x">
+      <Section xsi:type="ovf:VirtualHardwareSection_Type"/></Content></ovf:Envelope>`;
+    expect(parseDescriptor(text)).toMatchObject({ unsupported: [], namespaceFaults: [] });
+  });
+
   test('of 0.9 may have Content instead of a VirtualSystem', () => {
     const old = `<ovf:Envelope xmlns:ovf="http://www.vmware.com/schema/ovf/1/envelope">
       <References/><Content ovf:id="vm"/></ovf:Envelope>`;

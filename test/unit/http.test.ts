@@ -77,12 +77,12 @@ describe('a stall is noticed after one limit, not two', () => {
     const size = takes > 100 * MB ? 2 * MB : 40 * MB;
     const ms = await untilStalled({ takes, size }, (bytes) => blocks(bytes));
     expect(ms).toBeGreaterThan(0.5 * STALL_MS);
-    expect(ms).toBeLessThan(1.5 * STALL_MS);
+    expect(ms).toBeLessThan(1.8 * STALL_MS);
   });
 
   test('of a document that goes in one piece', async () => {
     const ms = await untilStalled({ takes: 1, size: 40 * MB }, Buffer.alloc);
-    expect(ms).toBeLessThan(1.5 * STALL_MS);
+    expect(ms).toBeLessThan(1.8 * STALL_MS);
   });
 });
 
@@ -101,6 +101,29 @@ test('a line so slow that a block takes longer than the limit is not stalled', (
     async (http, url) => {
       const answer = await http.send(put(url, blocks(32 * MB, 16 * MB), 32 * MB));
       expect(answer.status).toBe(204);
+    },
+  ));
+
+test('what is given a limit ends with it, and takes idle connections along', () =>
+  withServer(
+    (socket, connection) => {
+      let isUsed = false;
+      socket.on('data', () => {
+        if (connection > 2 || !isUsed) socket.write(NO_CONTENT);
+        isUsed = true;
+      });
+    },
+    async (http, url, connections) => {
+      const get = (limitMs?: number) =>
+        http.send({
+          ...{ method: 'GET', url, label: 'GET', headers: {} },
+          ...(limitMs === undefined ? {} : { limitMs }),
+          signal: new AbortController().signal,
+        });
+      await Promise.all([get(), get()]);
+      await expect(get(50)).rejects.toMatchObject({ code: 'NETWORK' });
+      expect((await get(800)).status).toBe(204);
+      expect(connections()).toBe(3);
     },
   ));
 
@@ -146,7 +169,7 @@ test('after a stall the other connections are not used any more', () =>
       await expect(get()).rejects.toMatchObject({ code: 'TRANSFER_STALLED' });
       const startedAt = performance.now();
       expect((await get()).status).toBe(204);
-      expect(performance.now() - startedAt).toBeLessThan(0.5 * STALL_MS);
+      expect(performance.now() - startedAt).toBeLessThan(0.8 * STALL_MS);
       expect(connections()).toBe(3);
     },
   ));

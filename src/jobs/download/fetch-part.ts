@@ -65,14 +65,12 @@ interface Open {
 async function fetchRest(download: Download, file: PlannedFile, open: Open): Promise<void> {
   const { deps, context } = download;
   const { part } = open;
+  // What came before it broke counts: a bad line is no hopeless one.
   const patience = deps.newPatience();
   while (part.length < part.size) {
-    const before = part.length;
     try {
-      await fetchOn(download, file, open);
+      await fetchOn(download, file, { ...open, onMoved: () => patience.progressed() });
     } catch (error) {
-      // What came before it broke counts: a bad line is no hopeless one.
-      if (part.length > before) patience.progressed();
       await patience.afterFailure(error, context.signal);
     }
   }
@@ -81,7 +79,7 @@ async function fetchRest(download: Download, file: PlannedFile, open: Open): Pro
 async function fetchOn(
   download: Download,
   { name, source }: PlannedFile,
-  { part, watch }: Open,
+  { part, watch, onMoved }: Open & { readonly onMoved: () => void },
 ): Promise<void> {
   const { deps, context } = download;
   const range = { start: part.length, end: part.size };
@@ -96,6 +94,7 @@ async function fetchOn(
     const hashed = watch.position === at ? watch.observe(block, at) : undefined;
     hashed?.catch(() => undefined); // awaited below
     await part.append(block);
+    onMoved();
     deps.meter.sent(name, block.length);
     deps.meter.stored(name, { start: at, end: part.length });
     note(download, name, part);
