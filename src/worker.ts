@@ -33,7 +33,7 @@ import { openMetrics, openTracesOf, serveMetrics } from './observed-worker.ts';
 import { assertPoolName } from './order-parts.ts';
 import { openImage } from './ovf/image.ts';
 import { assertSuitable, inspectRedis } from './redis/checks.ts';
-import { redisTime } from './redis/clock.ts';
+import { SharedClock } from './redis/clock.ts';
 import {
   connectForMessages,
   connectPatiently,
@@ -128,13 +128,15 @@ async function startRunner(
     },
     onError: (error) => log.error({}, `limits stay as they were: ${error.message}`),
   });
-  const brakes = new Brakes(redis.prompt);
+  const clock = new SharedClock(redis.prompt);
+  await clock.measure();
+  const brakes = new Brakes(redis.prompt, clock);
   const queues = new QueueSet(redis.prompt);
   const reservations = new Reservations(redis.prompt, queues);
   const room = new Room(redis.prompt, reservations);
-  const lanes = new Lanes(redis.prompt);
+  const lanes = new Lanes(redis.prompt, clock);
   const inFlight = new InFlight(redis.prompt, reservations);
-  const begun = new Begun(redis.prompt, queues);
+  const begun = new Begun(redis.prompt, queues, clock);
   const rates = new Rates(redis.prompt);
   const seeker = new RateSeeker();
   const throttle = createThrottles(redis.prompt, () => limits.current);
@@ -154,6 +156,7 @@ async function startRunner(
     admission: { inFlight, rates, transfers: (target) => countPlaces(redis.prompt, target) },
     seeker,
     leaseMs: config.worker.lease,
+    clock,
     ...(only ? { only: only.ids } : {}),
     isDown: (target) => targetsOpen.isDown(target),
     world: {
@@ -174,7 +177,7 @@ async function startRunner(
       tracer: traces,
       bodyLimits: new BodyLimits(redis.prompt),
       isDown: (target) => targetsOpen.isDown(target),
-      now: () => redisTime(redis.prompt).catch(() => Date.now()),
+      clock,
       settings: settingsOf(config),
       installation,
       brakes,

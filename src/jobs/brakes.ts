@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis';
 import { z } from 'zod';
 import type { FerryError } from '../errors.ts';
+import { type Clock, LOCAL_CLOCK } from '../redis/clock.ts';
 import { BRAKES_KEY, STREAKS_KEY, trialKey, wishesKey } from './names.ts';
 
 const BrakeSchema = z.object({
@@ -42,8 +43,11 @@ type CountRedis = Redis & {
  */
 export class Brakes {
   readonly #redis: CountRedis;
+  readonly #clock: Clock;
 
-  constructor(redis: Redis) {
+  /** @param clock by which a target is held until its trial: who only shows it has no other */
+  constructor(redis: Redis, clock: Clock = LOCAL_CLOCK) {
+    this.#clock = clock;
     this.#redis = redis as CountRedis;
     if (!('ferryCount' in redis)) {
       redis.defineCommand('ferryCount', { numberOfKeys: 1, lua: COUNT });
@@ -68,11 +72,15 @@ export class Brakes {
     const before = await this.get(target);
     // A quota holds until a person says otherwise, whatever else is wrong meanwhile.
     const isWorse = code === 'QUOTA_EXCEEDED' && before?.trialAt !== null;
-    if (before && isInForce(before) && !isWorse) return;
+    const now = this.#clock.now();
+    if (before && isInForce(before, now) && !isWorse) {
+      await this.endTrial(target); // what it was to find out is known
+      return;
+    }
     const trials = before?.code === code ? before.trials + 1 : 0;
     // To see whether a quota is still full would take sending a whole package.
-    const trialAt = code === 'QUOTA_EXCEEDED' ? null : Date.now() + trialWaitMs(trials);
-    const since = before?.since ?? Date.now();
+    const trialAt = code === 'QUOTA_EXCEEDED' ? null : now + trialWaitMs(trials);
+    const since = before?.since ?? now;
     await this.#set(target, { code, message, hint, since, trialAt, trials });
     await this.#redis.del(trialKey(target));
   }
@@ -89,6 +97,10 @@ export class Brakes {
   async liftFault(target: string): Promise<void> {
     const brake = await this.get(target);
     if (brake && brake.trialAt !== null) await this.lift(target);
+  }
+
+  isHeld(brake: Brake): boolean {
+    return isInForce(brake, this.#clock.now());
   }
 
   /** True for the one worker whose next job is to see whether the target works again. */
@@ -108,7 +120,7 @@ export class Brakes {
       code: failure.code,
       message: `${count} uploads in a row failed by the same: ${failure.message}`,
       hint: `Find out why, then \`ovaferry resume ${target}\`.`,
-      since: Date.now(),
+      since: this.#clock.now(),
       trialAt: null,
       trials: 0,
     });
@@ -141,8 +153,8 @@ function trialWaitMs(trials: number): number {
 }
 
 /** True while no job may be let through. What lies much further off was written by a clock that is ahead. */
-export function isInForce({ trialAt, trials }: Brake): boolean {
+export function isInForce({ trialAt, trials }: Brake, now: number): boolean {
   if (trialAt === null) return true;
-  const leftMs = trialAt - Date.now();
+  const leftMs = trialAt - now;
   return leftMs > 0 && leftMs <= 2 * trialWaitMs(trials);
 }

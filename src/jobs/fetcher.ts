@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import type { Job, Queue, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
-import { type Brake, type Brakes, isInForce } from './brakes.ts';
+import type { SharedClock } from '../redis/clock.ts';
+import type { Brake, Brakes } from './brakes.ts';
 import type { Ceilings } from './ceilings.ts';
 import { hasBegun, type JobData, parseJobData } from './job-data.ts';
 import { toJobError } from './job-error.ts';
@@ -36,6 +37,7 @@ export interface FetcherOptions {
   readonly admission: AdmissionDeps;
   readonly limitsOf: (target: string) => TargetLimits;
   readonly leaseMs: number;
+  readonly clock: SharedClock;
   /** Fetch these jobs alone. */
   readonly only: ReadonlySet<string> | undefined;
   /** True while a target does not answer this process. */
@@ -65,6 +67,7 @@ export class Fetcher {
 
   /** To be called now and then: somebody may have pulled or lifted a brake. */
   async lookAround(): Promise<void> {
+    await this.#options.clock.measure();
     this.#brakes = await this.#options.brakes.all();
   }
 
@@ -202,7 +205,8 @@ export class Fetcher {
   }: ServedQueue): Promise<{ allowed: ReadonlySet<string> | 'all'; isTrial: boolean }> {
     const { only, brakes, isDown } = this.#options;
     const brake = this.#brakes.get(target);
-    const isTrial = brake !== undefined && !isInForce(brake) && (await brakes.beginTrial(target));
+    const isTrial =
+      brake !== undefined && !brakes.isHeld(brake) && (await brakes.beginTrial(target));
     // What this process can't reach others may: they are not to wait for its jobs.
     const isHeld = brake ? !isTrial : isDown(target);
     if (!isHeld) return { allowed: only ?? 'all', isTrial };
@@ -221,7 +225,8 @@ export class Fetcher {
       const job = await queue.getJob(id);
       if (!job) continue;
       const state = await job.getState();
-      if (state === 'delayed' && (job.data as JobData).retryAt <= Date.now()) await job.promote();
+      if (state === 'delayed' && (job.data as JobData).retryAt <= this.#options.clock.now())
+        await job.promote();
       else if (state !== 'waiting' && state !== 'prioritized') continue;
       await job.changePriority({ priority: 0, lifo: true });
       return true;

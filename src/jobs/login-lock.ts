@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import { classify, FerryError } from '../errors.ts';
-import { type Brakes, isInForce } from './brakes.ts';
+import type { Brakes } from './brakes.ts';
 import { loginKey } from './names.ts';
 import { Rejections } from './rejections.ts';
 
@@ -77,6 +77,6 @@ async function assertNotRejected(
 ): Promise<void> {
   await rejections.assertNone(target);
   const brake = await brakes.get(target).catch(() => undefined);
-  if (brake?.code !== 'AUTH_REJECTED' || !isInForce(brake)) return;
+  if (brake?.code !== 'AUTH_REJECTED' || !brakes.isHeld(brake)) return;
   throw new FerryError('AUTH_REJECTED', brake.message);
 }

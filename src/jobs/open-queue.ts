@@ -1,10 +1,25 @@
 import { Queue, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
+import { FerryError } from '../errors.ts';
+import type { Clock } from '../redis/clock.ts';
 import type { ServedQueue } from './fetcher.ts';
 import { PREFIX, queueName, targetOfQueue } from './names.ts';
 
 /** A crash is nobody's fault: however often a job's workers die, it goes on. */
 const NEVER = 1_000_000_000;
+
+/** Where a moment stands among the keys and arguments of the script that gives a job out. */
+const MOMENT = 12;
+
+/** BullMQ makes delayed jobs due by the clock of whoever asks for one: a host's that is ahead would have none wait. */
+function makeDueBy(clock: Clock, { backend }: Worker): void {
+  const execute = backend.execCommand.bind(backend);
+  backend.execCommand = (client, name, args) => {
+    if (name !== 'moveToActive') return execute(client, name, args);
+    if (typeof args[MOMENT] !== 'number') throw new FerryError('INTERNAL', 'BullMQ has changed');
+    return execute(client, name, args.with(MOMENT, clock.now()));
+  };
+}
 
 /** A queue to take jobs from, and BullMQ's worker, which only looks for the jobs of dead ones. */
 export function openQueue(
@@ -15,6 +30,7 @@ export function openQueue(
     /** Waits for Redis as long as it takes. */
     readonly redis: Redis;
     readonly leaseMs: number;
+    readonly clock: Clock;
     readonly onError: (error: Error) => void;
   },
 ): ServedQueue {
@@ -30,6 +46,7 @@ export function openQueue(
     maxStalledCount: NEVER,
   });
   const queue = new Queue(queueName(name), shared);
+  makeDueBy(own.clock, worker);
   worker.on('error', own.onError);
   queue.on('error', own.onError);
   return { name, target: targetOfQueue(name), queue, worker };

@@ -1,5 +1,6 @@
 import { type Job, UnrecoverableError } from 'bullmq';
 import { FerryError, isTargetFault } from '../errors.ts';
+import type { Clock } from '../redis/clock.ts';
 import type { Ledger, Receipt } from './batch/ledger.ts';
 import type { Rates } from './batch/rates.ts';
 import type { Brakes } from './brakes.ts';
@@ -46,8 +47,8 @@ export interface Shared {
   readonly observer: RunObserver;
   /** True while a target does not answer this process. */
   readonly isDown: (target: string) => boolean;
-  /** Milliseconds since the epoch, by the clock that all workers share. */
-  readonly now: () => Promise<number>;
+  /** That all workers share: the one of this machine may be wrong. */
+  readonly clock: Clock;
   /** As they are now. */
   readonly limitsOf: (target: string) => TargetLimits;
 }
@@ -213,11 +214,13 @@ export async function postpone(
   // Counted from the first failure in a row; what lies outside is not the job's to be counted.
   const isDown = ending.isDown(request.target);
   const isOwn = isOfJob(failure, data.checkpoint, { isDown, outageMs });
+  const now = ending.clock.now();
+  const begunAt = record.begunAt + now - Date.now();
   // Nor is the time in which nobody was there to run it.
-  const wasIdle = record.begunAt - data.retryAt > IDLE_MS;
-  const failing = wasIdle ? record.begunAt : (data.failingSince ?? Date.now());
+  const wasIdle = begunAt - data.retryAt > IDLE_MS;
+  const failing = wasIdle ? begunAt : (data.failingSince ?? now);
   const since = Math.max(failing, data.checkpoint.progressedAt ?? 0);
-  if (isOwn && data.verdict === null && Date.now() - since > giveUpMs) {
+  if (isOwn && data.verdict === null && now - since > giveUpMs) {
     const gaveUp = new FerryError(
       'GAVE_UP',
       `nothing moved since ${new Date(since).toISOString()}, after ${data.attempts + 1} runs; the last failure: ${failure.message}`,
@@ -226,9 +229,8 @@ export async function postpone(
     record.note({ verdict: toJobError(gaveUp, request, true) });
   }
   const attempts = data.attempts + 1;
-  const delayMs = delayOf(failure, { attempts, fruitlessMs: isDown ? 0 : Date.now() - since });
-  // By the clock of Redis: that of this machine may be wrong, and others go by what is written here.
-  const retryAt = (await ending.now()) + delayMs;
+  const delayMs = delayOf(failure, { attempts, fruitlessMs: isDown ? 0 : now - since });
+  const retryAt = now + delayMs;
   const error = toJobError(failure, request, false);
   const waitsForWindow = failure.code === 'WINDOW_CLOSED';
   record.note({ attempts, retryAt, failingSince: isOwn ? since : null, error, waitsForWindow });

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { FerryError } from '../errors.ts';
+import type { SharedClock } from '../redis/clock.ts';
 import { type Fetched, Fetcher, type ServedQueue } from './fetcher.ts';
 import type { JobData } from './job-data.ts';
 import { Lease } from './lease.ts';
@@ -36,6 +37,7 @@ export interface RunnerOptions {
   /** Told of all bytes that this process sends. */
   readonly seeker: RateSeeker;
   readonly leaseMs: number;
+  readonly clock: SharedClock;
   /** Work on these jobs alone, and do not count as a worker that serves the target. */
   readonly only?: ReadonlySet<string>;
   /** True while a target does not answer this process. */
@@ -75,7 +77,8 @@ export class Runner {
     this.#options = options;
     const { patient } = options.redis;
     const { leaseMs } = options;
-    const own = { id: this.id, redis: patient, leaseMs, onError: this.#onError.bind(this) };
+    const { clock } = options;
+    const own = { id: this.id, redis: patient, leaseMs, clock, onError: this.#onError.bind(this) };
     this.#served = options.queues.map((name) => openQueue(name, own));
     this.#places = new Places({
       redis: options.redis.prompt,
@@ -95,6 +98,7 @@ export class Runner {
       admission: options.admission,
       limitsOf: (target) => this.limitsOf(target),
       leaseMs: options.leaseMs,
+      clock,
       only: options.only,
       isDown: options.isDown,
       running: (target) => [...this.#runs.keys()].filter((id) => targetOfJob(id) === target),

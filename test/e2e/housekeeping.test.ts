@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import type { SimulatorOptions } from '../../src/simulator/world.ts';
 import { json, run, until } from '../helpers/cli.ts';
+import { isoOf } from '../helpers/packages.ts';
 import { isUp, type Place, untilOver, withPlace } from '../helpers/place.ts';
 import { uploadTo } from '../helpers/upload.ts';
 
@@ -19,7 +20,7 @@ function withItems<T>(
 ): Promise<T> {
   return withPlace(options, async (place) => {
     const sources = ['a', 'b', 'c'].map((name) => join(place.folder, `${name}.iso`));
-    for (const source of sources) writeFileSync(source, Buffer.alloc(40_000, source));
+    for (const source of sources) writeFileSync(source, isoOf(40_000));
     for (const source of sources) await uploadTo(place.simulator, source);
     return use(place);
   });

@@ -106,7 +106,7 @@ describe('what keeps a target back', () => {
     ['no longer than that', brake(-1), false],
     ['not by a clock that is ten minutes ahead', brake(627_000), false],
     ['for ever where a person decides', { ...brake(0), trialAt: null }, true],
-  ])('%s', (_what, seen, expected) => expect(isInForce(seen)).toBe(expected));
+  ])('%s', (_what, seen, expected) => expect(isInForce(seen, Date.now())).toBe(expected));
 });
 
 test('what has not changed since it was told is not told again', () => {

@@ -1,4 +1,5 @@
 import type { Redis } from 'ioredis';
+import type { Clock } from '../../redis/clock.ts';
 import type { JobData } from '../job-data.ts';
 import { begunKey, queueOfJob } from '../names.ts';
 import type { QueueSet } from '../queue-set.ts';
@@ -10,9 +11,11 @@ import type { QueueSet } from '../queue-set.ts';
 export class Begun {
   readonly #redis: Redis;
   readonly #queues: QueueSet;
+  readonly #clock: Clock;
 
-  constructor(redis: Redis, queues: QueueSet) {
+  constructor(redis: Redis, queues: QueueSet, clock: Clock) {
     this.#redis = redis;
+    this.#clock = clock;
     this.#queues = queues;
   }
 
@@ -33,7 +36,7 @@ export class Begun {
         await this.remove(id);
         continue;
       }
-      if (state !== 'delayed' || (job.data as JobData).retryAt > Date.now()) continue;
+      if (state !== 'delayed' || (job.data as JobData).retryAt > this.#clock.now()) continue;
       await job.promote().catch(() => undefined); // somebody was quicker
       await job.changePriority({ priority: 0, lifo: true }).catch(() => undefined);
     }

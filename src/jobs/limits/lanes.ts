@@ -1,4 +1,5 @@
 import type { Redis } from 'ioredis';
+import { type Clock, LOCAL_CLOCK } from '../../redis/clock.ts';
 import { laneKey, lanesKey, laterKey } from '../names.ts';
 
 /** Puts a job into its batch's lane. A lane that is new has been served as little as the least served one. */
@@ -85,8 +86,10 @@ export interface Waiting {
  */
 export class Lanes {
   readonly #redis: LaneRedis;
+  readonly #clock: Clock;
 
-  constructor(redis: Redis) {
+  constructor(redis: Redis, clock: Clock = LOCAL_CLOCK) {
+    this.#clock = clock;
     this.#redis = redis as LaneRedis;
     if ('ferryPick' in redis) return;
     redis.defineCommand('ferryLineUp', { numberOfKeys: 2, lua: LINE_UP });
@@ -115,7 +118,12 @@ export class Lanes {
    */
   async next(queue: string, toKey: (type: string) => string): Promise<string | undefined> {
     const keys = [lanesKey(queue), laterKey(queue), toKey('prioritized'), toKey('wait')];
-    const id = await this.#redis.ferryPick(...keys, laneKey(queue, ''), toKey(''), Date.now());
+    const id = await this.#redis.ferryPick(
+      ...keys,
+      laneKey(queue, ''),
+      toKey(''),
+      this.#clock.now(),
+    );
     return id === '' ? undefined : id;
   }
 
