@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Config } from './config/load.ts';
 import { FerryError } from './errors.ts';
 import type { createLoginLock } from './jobs/login-lock.ts';
@@ -5,11 +6,18 @@ import type { TargetAccess } from './jobs/processor-world.ts';
 import { TargetGate } from './jobs/target-gate.ts';
 import { VcdClient } from './vcd/client.ts';
 
+/** What has answered within this is there. */
+const FRESH_MS = 5_000;
+/** A look for jobs waits so long for an answer; the next look knows it. */
+const AT_ONCE_MS = 300;
+
 type LoginLock = ReturnType<typeof createLoginLock>;
 
 interface OpenTargets {
   get(target: string): Promise<TargetAccess>;
   isDown(target: string): boolean;
+  /** Whether it has answered this process of late, or does so at once. */
+  reaches(target: string): Promise<boolean>;
   close(): void;
 }
 
@@ -23,6 +31,7 @@ export function openTargets(
   lockOf: (target: string) => LoginLock,
 ): OpenTargets {
   const opening = new Map<string, Promise<TargetAccess>>();
+  const closing = new AbortController();
   const gates = new Map<string, TargetGate>();
   const open = async (name: string): Promise<TargetAccess> => {
     const vcd = await createClient(current, name, lockOf(name));
@@ -32,18 +41,30 @@ export function openTargets(
     gates.set(name, gate);
     return { vcd, gate };
   };
+  const get = (name: string): Promise<TargetAccess> => {
+    let access = opening.get(name);
+    if (!access) {
+      access = open(name);
+      access.catch(() => opening.delete(name)); // a secret may be there the next time
+      opening.set(name, access);
+    }
+    return access;
+  };
   return {
-    get(name) {
-      let access = opening.get(name);
-      if (!access) {
-        access = open(name);
-        access.catch(() => opening.delete(name)); // a secret may be there the next time
-        opening.set(name, access);
-      }
-      return access;
-    },
+    get,
     isDown: (name) => gates.get(name)?.isDown ?? false,
+    async reaches(name) {
+      try {
+        const { vcd, gate } = await get(name);
+        if (performance.now() - vcd.answeredAt() < FRESH_MS) return true;
+        const answers = gate.answers(closing.signal);
+        return await Promise.race([answers, sleep(AT_ONCE_MS, false)]);
+      } catch {
+        return true; // its jobs say what is wrong
+      }
+    },
     close() {
+      closing.abort();
       for (const gate of gates.values()) gate.close();
       for (const access of opening.values())
         void access.then(({ vcd }) => vcd.close()).catch(() => undefined);

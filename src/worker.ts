@@ -159,6 +159,7 @@ async function startRunner(
     clock,
     ...(only ? { only: only.ids } : {}),
     isDown: (target) => targetsOpen.isDown(target),
+    reaches: (target) => targetsOpen.reaches(target),
     world: {
       access: (target) => targetsOpen.get(target),
       openImage,

@@ -97,7 +97,7 @@ export class PartFile implements ByteSource {
     this.#length = at + bytes.length;
     if (this.#length - this.#synced < SYNC_BYTES || this.#syncing !== undefined) return;
     // Beside what is written meanwhile: the line is not to wait for the disk.
-    this.#syncing = this.sync().finally(() => {
+    this.#syncing = this.#sync().finally(() => {
       this.#syncing = undefined;
     });
     this.#syncing.catch(() => undefined); // told by whatever comes next
@@ -123,7 +123,13 @@ export class PartFile implements ByteSource {
     }
   }
 
+  /** One after the other: what the one that runs is told, is told to nobody else. */
   async sync(): Promise<void> {
+    await this.#syncing;
+    await this.#sync();
+  }
+
+  async #sync(): Promise<void> {
     const length = this.#length;
     if (this.#failure) throw this.#failure;
     try {

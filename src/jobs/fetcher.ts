@@ -12,6 +12,7 @@ import type { Lanes } from './limits/lanes.ts';
 import type { TargetLimits } from './limits/limits.ts';
 import { endRun, takePlace } from './limits/line.ts';
 import { queueOfJob } from './names.ts';
+import { workersOf } from './presence.ts';
 
 /** A queue to serve. */
 export interface ServedQueue {
@@ -42,6 +43,8 @@ export interface FetcherOptions {
   readonly only: ReadonlySet<string> | undefined;
   /** True while a target does not answer this process. */
   readonly isDown: (target: string) => boolean;
+  /** Whether it has answered of late, or does so at once. */
+  readonly reaches: (target: string) => Promise<boolean>;
   /** Ids of the jobs that run in this process. */
   readonly running: (target: string) => readonly string[];
 }
@@ -200,18 +203,27 @@ export class Fetcher {
   }
 
   /** Which of a target's jobs may be fetched now. What is to be cancelled always may. */
-  async #allowed({
-    target,
-  }: ServedQueue): Promise<{ allowed: ReadonlySet<string> | 'all'; isTrial: boolean }> {
-    const { only, brakes, isDown } = this.#options;
+  async #allowed(
+    served: ServedQueue,
+  ): Promise<{ allowed: ReadonlySet<string> | 'all'; isTrial: boolean }> {
+    const { only, brakes } = this.#options;
+    const { target } = served;
     const brake = this.#brakes.get(target);
     const isTrial =
       brake !== undefined && !brakes.isHeld(brake) && (await brakes.beginTrial(target));
-    // What this process can't reach others may: they are not to wait for its jobs.
-    const isHeld = brake ? !isTrial : isDown(target);
+    const isHeld = brake ? !isTrial : await this.#isForOthers(served);
     if (!isHeld) return { allowed: only ?? 'all', isTrial };
     const wished = await brakes.wishes(target);
     return { allowed: new Set(only ? wished.filter((id) => only.has(id)) : wished), isTrial };
+  }
+
+  /** What this process can't reach others may, where there are any: they are not to wait for its jobs. */
+  async #isForOthers({ name, target, queue }: ServedQueue): Promise<boolean> {
+    const { redis, only, isDown, reaches } = this.#options;
+    if (isDown(target)) return true;
+    if (only || (await queue.getJobCountByTypes('waiting', 'prioritized')) === 0) return false;
+    if ((await workersOf(redis, name)).length < 2) return false;
+    return !(await reaches(target));
   }
 
   /** Puts one of these jobs in front of the queue. */

@@ -16,6 +16,7 @@ import { targetOfJob } from './names.ts';
 import { complete, type Ending, fail, handOver, postpone } from './outcome.ts';
 import { type ProcessorWorld, type Run, requestIdOf } from './processor-world.ts';
 import { tryToPutBack } from './replace.ts';
+import { isUnreachable } from './retry.ts';
 import { RunTrace, type Span } from './run-trace.ts';
 import { runUpload } from './run-upload.ts';
 import type { Download, Upload, UploadResult, Work } from './upload-deps.ts';
@@ -74,6 +75,8 @@ export async function processJob(world: ProcessorWorld, run: Run): Promise<void>
     await tell(workOf(world, run, parts), ending);
   } catch (error) {
     const failure = classify(lease.lost.aborted ? lease.lost.reason : error);
+    // Whether it was the line or the whole target is known then, before this job's next run is due.
+    if (isUnreachable(failure)) void askAgain(world, target).catch(() => undefined);
     // Whatever the job needs now, somebody else does it.
     if (failure.code === 'LOCK_LOST') log.warn({}, failure.message);
     else if (failure.code === 'SHUTDOWN') await handOver(ending);
@@ -82,6 +85,11 @@ export async function processJob(world: ProcessorWorld, run: Run): Promise<void>
   } finally {
     trace.end();
   }
+}
+
+async function askAgain({ access }: ProcessorWorld, target: string): Promise<void> {
+  const { gate } = await access(target);
+  await gate.answers(new AbortController().signal);
 }
 
 /** Not begun, and of a target that this process can't reach: another worker may. */

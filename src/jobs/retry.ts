@@ -47,6 +47,11 @@ const UNREACHABLE: ReadonlySet<string> = new Set([
   'SERVER_UNAVAILABLE',
   'TRANSFER_STALLED',
 ]);
+/** Whether a failure may mean that nobody at the target answers. */
+export function isUnreachable({ code }: FerryError): boolean {
+  return UNREACHABLE.has(code);
+}
+
 /** They take so long that the wait is not for a run that holds a place. */
 const LONG_WAITS: ReadonlySet<string> = new Set([
   'WORKER_OVERLOADED',

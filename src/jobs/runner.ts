@@ -42,6 +42,7 @@ export interface RunnerOptions {
   readonly only?: ReadonlySet<string>;
   /** True while a target does not answer this process. */
   readonly isDown: (target: string) => boolean;
+  readonly reaches: (target: string) => Promise<boolean>;
   readonly world: ProcessorWorld;
 }
 
@@ -101,6 +102,7 @@ export class Runner {
       clock,
       only: options.only,
       isDown: options.isDown,
+      reaches: options.reaches,
       running: (target) => [...this.#runs.keys()].filter((id) => targetOfJob(id) === target),
     });
   }

@@ -26,6 +26,7 @@ const LOOKED_AT_AGAIN_MS = 5_000;
 export class HttpFile extends RangedFile implements SourceFile {
   readonly identity: FileIdentity;
   #lookedAt = performance.now();
+  #isRead = false;
 
   private constructor(server: RangeServer, url: URL, identity: FileIdentity, head: Buffer) {
     super(server, { name: url.href, size: identity.size, head });
@@ -47,8 +48,15 @@ export class HttpFile extends RangedFile implements SourceFile {
     return new HttpFile(webServer({ url, size, condition }), url, identity, head);
   }
 
+  override read(target: Uint8Array, position: number): Promise<void> {
+    this.#isRead = true;
+    return super.read(target, position);
+  }
+
+  /** One answer may go on for hours: it is asked again whenever something of it was read meanwhile. */
   async assertUnchanged(): Promise<void> {
-    if (performance.now() - this.#lookedAt < LOOKED_AT_AGAIN_MS) return; // every range asks, too
+    if (!this.#isRead && performance.now() - this.#lookedAt < LOOKED_AT_AGAIN_MS) return;
+    this.#isRead = false;
     await this.fetch(0, Math.min(1, this.size));
     this.#lookedAt = performance.now();
   }

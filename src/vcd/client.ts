@@ -41,7 +41,7 @@ export interface VcdOptions extends SessionOptions {
   readonly idleMs?: number;
 }
 
-/** A busy server answers a request of a few bytes within this; over a dead connection nobody does. */
+/** A busy server answers a few bytes within this; over a dead connection nobody does. */
 const PROBE_MS = 15_000;
 
 /** One target's vCD: everything an upload asks of it, and nothing of when or how often. */
@@ -64,6 +64,9 @@ export class VcdClient {
     this.#org = options.tenant ?? options.org;
     this.#catalogs = new Catalogs(this.#api, this.#org);
   }
+
+  /** @returns when it answered last, by the clock of `performance` */
+  answeredAt = (): number => this.#http.answeredAt;
 
   /** Which server it is, as far as its address tells. */
   get origin(): string {

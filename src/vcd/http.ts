@@ -47,11 +47,17 @@ export class VcdHttp {
   #client: Promise<Got> | undefined;
   #close: (() => void) | undefined;
   #closeIdle: (() => void) | undefined;
+  #answeredAt = Number.NEGATIVE_INFINITY;
 
   constructor(origin: URL, trust: Trust, timeouts: HttpTimeouts = DEFAULT_TIMEOUTS) {
     this.#origin = origin;
     this.#trust = trust;
     this.#timeouts = timeouts;
+  }
+
+  /** When anything was answered last, by the clock of `performance`. */
+  get answeredAt(): number {
+    return this.#answeredAt;
   }
 
   get #proxy(): URL | undefined {
@@ -77,6 +83,7 @@ export class VcdHttp {
         ...{ method, signal: ending.signal },
         ...this.#bodyOf(request, () => ending.abort(stalled(request))),
       });
+      this.#answeredAt = performance.now();
       return { status: statusCode, headers, body };
     } catch (error) {
       throw this.#failureOf(ending.signal.aborted ? ending.signal.reason : error, request);

@@ -1,5 +1,6 @@
+import { once } from 'node:events';
 import { mkdir } from 'node:fs/promises';
-import { connect, createServer, type Socket } from 'node:net';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from '@jest/globals';
@@ -271,6 +272,31 @@ test('a worker that can not reach the target leaves its jobs to one that can', (
     } finally {
       cut.kill('SIGKILL');
       await cut.ended;
+    }
+  }));
+
+test('a worker before a black hole takes nothing from one that can reach the target', () =>
+  withPlace({ rateBytesPerSecond: 8_000_000 }, async (place) => {
+    const { folder, redis } = place;
+    // It takes connections, and never says a word.
+    const hole = createServer().listen(0, '127.0.0.1');
+    await once(hole, 'listening');
+    const { port } = hole.address() as AddressInfo;
+    const elsewhere = join(folder, 'elsewhere');
+    await mkdir(elsewhere);
+    await configure(elsewhere, { url: `http://127.0.0.1:${port}`, redis: redis.url });
+    const cut = start(['worker', '--log-level', 'info'], elsewhere);
+    try {
+      await isUp(cut);
+      await isUp(place.worker());
+      const ids = await enqueueMany(place, 12, 200_000);
+      const over = await untilAllOver(place, ids);
+      expect(over.map(({ state }) => state)).toEqual(ids.map(() => 'completed'));
+      expect(cut.output.stderr).not.toContain('begins');
+    } finally {
+      cut.kill('SIGKILL');
+      await cut.ended;
+      hole.close();
     }
   }));
 

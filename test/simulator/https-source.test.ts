@@ -7,7 +7,14 @@ import { describe, expect, test } from '@jest/globals';
 import { partName } from '../../src/ovf/digest-lines.ts';
 import { HttpFile } from '../../src/source/http-file.ts';
 import { expectWhole } from '../helpers/expect-whole.ts';
-import { descriptorOf, digest, manifestOf, packageOf, writeOva } from '../helpers/packages.ts';
+import {
+  descriptorOf,
+  digest,
+  isoOf,
+  manifestOf,
+  packageOf,
+  writeOva,
+} from '../helpers/packages.ts';
 import { withFolder } from '../helpers/temp.ts';
 import { withUploads } from '../helpers/upload.ts';
 
@@ -281,6 +288,22 @@ describe('an unpacked package on a web server', () => {
 });
 
 describe('an ISO on a web server', () => {
+  test('that is written to while its only answer is under way never completes', () =>
+    withWeb({ 'disc.iso': isoOf(8 * MiB) }, (web) =>
+      withUploads({}, async (world) => {
+        let looks = 0;
+        const assertOwned = (): void => {
+          if (world.meter.current.snapshot().stage !== 'transferring') return;
+          looks += 1;
+          if (looks === 2) web.etag = '"two"'; // before the last block of its only range is sent
+        };
+        const uploading = world.upload(`${web.url}/disc.iso`, { assertOwned });
+        await expect(uploading).rejects.toMatchObject({ code: 'SOURCE_CHANGED' });
+        expect(looks).toBeGreaterThanOrEqual(2);
+        expect(world.simulator.items()).toMatchObject([{ status: 0 }]);
+      }),
+    ));
+
   test.each([0, 1, 100, 300_000, 5 * MiB])('of %s bytes', (size) =>
     withFolder(async (folder) => {
       const bytes = Buffer.alloc(size, 'iso');

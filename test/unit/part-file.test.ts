@@ -5,6 +5,9 @@ import { hasStayedUp, noted } from '../../src/destination/machine.ts';
 import { PartFile } from '../../src/destination/part-file.ts';
 import { withFolder } from '../helpers/temp.ts';
 
+/** So many bytes are synced while the next ones are written. */
+const MANY = 64 * 1024 * 1024;
+
 /** What a failing disk says, once; and again when what it refused is to be cut off. */
 async function withBadDisk(folder: string, use: () => Promise<void>): Promise<void> {
   const handle = await open(join(folder, 'probe'), 'w');
@@ -48,6 +51,30 @@ test('what the disk has refused to keep is not trusted, by this process or by th
     expect(next.length).toBe(1_000);
     await next.close();
     expect(await readFile(path)).toHaveLength(1_000);
+  }));
+
+test('nor where it refuses one that runs beside the writing, just as the last one begins', () =>
+  withFolder(async (folder) => {
+    const refusal = Object.assign(new Error('EIO: i/o error'), { code: 'EIO' });
+    const part = await PartFile.open(join(folder, 'disk.part'), { size: MANY, trusted: 0 });
+    const handle = await open(join(folder, 'probe'), 'w');
+    const fault = jest.spyOn(Object.getPrototypeOf(handle) as FileHandle, 'datasync');
+    await handle.close();
+    let refuse: (error: Error) => void = () => undefined;
+    // Said once: the second time nothing is left that could be refused.
+    fault.mockImplementationOnce(() => new Promise((_resolve, reject) => (refuse = reject)));
+    try {
+      await part.append(Buffer.alloc(MANY));
+      const last = part.sync();
+      refuse(refusal);
+      await expect(last).rejects.toMatchObject({ code: 'DESTINATION_UNREACHABLE' });
+      expect({ isRefused: part.isRefused, length: part.length }).toEqual({
+        ...{ isRefused: true, length: 0 },
+      });
+    } finally {
+      fault.mockRestore();
+      await part.close();
+    }
   }));
 
 test('a machine is the same until its system starts again, whatever its name and clock say', () => {
