@@ -198,7 +198,11 @@ function isGone(receipt: Receipt | undefined): boolean {
   if (!path) return false;
   const sizeOf = (file: string): number | undefined =>
     statSync(file, { throwIfNoEntry: false })?.size;
-  if (!statSync(path, { throwIfNoEntry: false })?.isDirectory()) return sizeOf(path) === undefined;
+  if (!statSync(path, { throwIfNoEntry: false })?.isDirectory()) {
+    // An archive has more than its files; what has less was cut.
+    const least = files.reduce((sum, { size }) => sum + size, 0);
+    return (sizeOf(path) ?? -1) < least;
+  }
   return files.some(({ name, size }) => sizeOf(join(path, name)) !== size);
 }
 

@@ -2,6 +2,7 @@ import type { Redis } from 'ioredis';
 import type { Config } from './config/load.ts';
 import { classify, FerryError } from './errors.ts';
 import { asked } from './redis/asked.ts';
+import { assertSuitable, inspectRedis } from './redis/checks.ts';
 import { connectPromptly, isRedisAddress, type RedisAddress, untilReady } from './redis/connect.ts';
 import { embeddedPlaces, startEmbedded } from './redis/embedded.ts';
 import { whyStopped } from './redis/why-stopped.ts';
@@ -38,12 +39,25 @@ export function askedOf(config: Config): typeof asked {
     });
 }
 
-/** A connection that fails fast, once it is there. @throws FerryError REDIS_UNAVAILABLE */
+/** What is enqueued must not be thrown away. @throws FerryError REDIS_UNSUITABLE */
+async function assertKeeps(redis: Redis): Promise<void> {
+  const facts = await inspectRedis(redis).catch(() => undefined); // a user may not be let ask
+  if (!facts) return;
+  try {
+    assertSuitable(facts);
+  } catch (error) {
+    redis.disconnect();
+    throw error;
+  }
+}
+
+/** A connection that fails fast, once it is there. @throws FerryError REDIS_UNAVAILABLE, REDIS_UNSUITABLE */
 export async function connectTo(config: Config, name: string): Promise<Redis> {
   const { address, release } = await redisOf(config);
   try {
     const redis = connectPromptly(address, name);
     await untilReady(redis, address);
+    if (config.redisUrl() !== undefined) await assertKeeps(redis);
     return redis;
   } finally {
     release();

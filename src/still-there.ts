@@ -3,6 +3,7 @@ import type { UploadRequest } from './jobs/job-request.ts';
 import type { JobDetails } from './jobs/job-view.ts';
 import { isSameHref } from './vcd/address.ts';
 import type { VcdClient } from './vcd/client.ts';
+import type { Listed } from './vcd/vdc.ts';
 
 /** So long a producer waits for a target to answer; the worker has more time. */
 const PATIENCE_MS = 10_000;
@@ -39,30 +40,32 @@ export async function findGone(
   for (const uploads of catalogs.values()) {
     const request = uploads[0]?.request as UploadRequest;
     // One that is away is waited for once, and does not use up the time of the others.
-    const hrefs = silent.has(request.target)
+    const items = silent.has(request.target)
       ? undefined
-      : await hrefsIn(open, request, AbortSignal.timeout(patienceMs));
-    if (hrefs === undefined) silent.add(request.target);
+      : await itemsIn(open, request, AbortSignal.timeout(patienceMs));
+    if (items === undefined) silent.add(request.target);
     for (const { job } of uploads) {
       const own = job.result?.catalogItem ?? '';
-      if (!hrefs?.some((href) => isSameHref(href, own))) gone.add(job.id);
+      const found = items?.find(({ href }) => isSameHref(href, own));
+      // Under another name it is not what is asked for.
+      if (found?.name !== job.name) gone.add(job.id);
     }
   }
   return gone;
 }
 
 /** Undefined where that can't be told from here: without the secret, or while nobody answers. */
-async function hrefsIn(
+async function itemsIn(
   open: (target: string) => Promise<VcdClient>,
   { target, catalog, deploy }: UploadRequest,
   signal: AbortSignal,
-): Promise<string[] | undefined> {
+): Promise<readonly Listed[] | undefined> {
   try {
     const vcd = await open(target);
     try {
       const view = deploy ? vdcView(vcd, deploy) : vcd;
       const { items } = await view.getCatalog(catalog, { signal, requestId: 'ovaferry-enqueue' });
-      return items.map(({ href }) => href);
+      return items;
     } finally {
       vcd.close();
     }

@@ -20,7 +20,7 @@ import { sharedBucket } from './jobs/limits/shared-bucket.ts';
 import { StorageShares } from './jobs/limits/storage-shares.ts';
 import { createThrottle, localBucket } from './jobs/limits/throttle.ts';
 import { createLoginLock } from './jobs/login-lock.ts';
-import { INSTALLATION_KEY, queueOf, targetOfQueue } from './jobs/names.ts';
+import { INSTALLATION_KEY, PROBE_KEY, queueOf, targetOfQueue } from './jobs/names.ts';
 import { ItemOffers } from './jobs/offers.ts';
 import type { ProcessorSettings } from './jobs/processor-world.ts';
 import { QueueSet } from './jobs/queue-set.ts';
@@ -32,7 +32,7 @@ import type { ListenAddress } from './observe/endpoints.ts';
 import { openMetrics, openTracesOf, serveMetrics } from './observed-worker.ts';
 import { assertPoolName } from './order-parts.ts';
 import { openImage } from './ovf/image.ts';
-import { assertSuitable, inspectRedis } from './redis/checks.ts';
+import { assertSuitable, assertTakesWrites, inspectRedis } from './redis/checks.ts';
 import { SharedClock } from './redis/clock.ts';
 import {
   connectForMessages,
@@ -89,6 +89,7 @@ export async function startWorker(
   try {
     for (const connection of Object.values(redis)) await untilReady(connection, address);
     for (const warning of assertSuitable(await inspectRedis(redis.prompt))) log.warn({}, warning);
+    await assertTakesWrites(redis.prompt, PROBE_KEY);
     const { dataDir } = config;
     const where = { key: INSTALLATION_KEY, address, dataDir };
     const installation = await installationId(redis.prompt, where);

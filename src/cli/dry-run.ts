@@ -12,7 +12,7 @@ import {
   printJson,
   say,
 } from './output.ts';
-import { interruption } from './signals.ts';
+import { interruption, unlessInterrupted } from './signals.ts';
 import { enqueueOptionsOf, type UploadOptions } from './sources.ts';
 
 /** Says what would become of uploads, and enqueues none. Exit 1 if one would fail, 3 if a target would. */
@@ -25,11 +25,11 @@ export async function dryRun(
   const ferry = await ferryIfThere(config);
   try {
     const { again } = options;
-    const standing = (await ferry?.standing(orders, { again })) ?? [];
+    const asked = ferry?.standing(orders, { again }) ?? Promise.resolve([]);
+    const standing = await unlessInterrupted(asked, interrupt.signal);
     const { startAt } = enqueueOptionsOf(options);
     const looks = { signal: interrupt.signal, standing, startAt };
-    const planned = await planUploads(config, orders, looks);
-    if (interrupt.signal.aborted) return 130;
+    const planned = await unlessInterrupted(planUploads(config, orders, looks), interrupt.signal);
     const plans = ferry ? await withForecast(ferry, planned, options) : planned;
     if (options.json) printJson(plans);
     else {

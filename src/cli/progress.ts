@@ -146,8 +146,8 @@ function headLine(
     const why = job.error ? `: ${job.error.message}` : '';
     return `${paint('yellow', '…', color)} ${name} waiting to be tried again${why}`;
   }
-  if (job.state === 'waiting') return `  ${name} waiting`;
   const trouble = job.error ? ` (${job.error.message})` : '';
+  if (job.state === 'waiting') return `  ${name} waiting${trouble}`;
   if (job.stage !== 'transferring') return `  ${name} ${job.stage}${trouble}`;
   const share = percent(kept, job.bytesTotal);
   const size = bytes(job.bytesTotal);

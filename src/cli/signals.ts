@@ -1,3 +1,5 @@
+import { orAborted } from '../vcd/abort.ts';
+
 let interrupted = false;
 
 /** Whether somebody wanted this command to end before its time. */
@@ -22,6 +24,17 @@ export function interruption(): { signal: AbortSignal; close: () => void } {
       process.off('SIGTERM', onSignal);
     },
   };
+}
+
+/** Waits for what can't be broken off, like a look at a web server that says nothing. */
+export async function unlessInterrupted<T>(waiting: Promise<T>, signal: AbortSignal): Promise<T> {
+  try {
+    return await orAborted(waiting, signal);
+  } catch (error) {
+    if (!signal.aborted) throw error;
+    process.stderr.write('interrupted\n');
+    process.exit(130);
+  }
 }
 
 export function untilAborted(signal: AbortSignal): Promise<void> {

@@ -6,7 +6,7 @@ import type { JobError } from '../jobs/job-data.ts';
 import { type GlobalOptions, jobJson, printJson } from './output.ts';
 import { OwnWorker } from './own-worker.ts';
 import { createProgressDisplay } from './progress.ts';
-import { interruption } from './signals.ts';
+import { interruption, unlessInterrupted } from './signals.ts';
 
 /**
  * Enqueues, shows progress, and waits for the end; works itself where nobody else does.
@@ -30,7 +30,7 @@ export async function enqueueAndWait(
   const interrupt = interruption();
   const display = createProgressDisplay(options);
   try {
-    let jobs = await enqueue(ferry);
+    let jobs = await unlessInterrupted(enqueue(ferry), interrupt.signal);
     const existing = new Set(jobs.filter((job) => job.existing).map(({ id }) => id));
     const ids = [...new Set(jobs.map(({ id }) => id))];
     for (const job of jobs.filter((one) => one.existing && one.state === 'completed')) {

@@ -188,7 +188,12 @@ async function credentialsOf(name: string, value: Value, where: Where): Promise<
 
 /** A file's text without the end of its last line; blanks at the end of a password are its own. */
 async function readSecret(...args: Parameters<typeof readText>): Promise<string> {
-  return (await readText(...args)).replace(/\r?\n$/, '');
+  const secret = (await readText(...args)).replace(/^\ufeff/, '').replace(/\r?\n$/, '');
+  if (secret !== '') return secret;
+  // Sent all the same, it would cost one of the tries after which an account is locked.
+  const [path, key, { folder, file }] = args;
+  const full = resolve(folder, path);
+  throw new FerryError('CREDENTIALS_MISSING', `${full}, named by ${key} in ${file}, is empty`);
 }
 
 async function readText(path: string, key: string, { folder, file }: Where): Promise<string> {

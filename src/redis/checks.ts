@@ -1,5 +1,6 @@
 import type { Cluster, Redis } from 'ioredis';
 import { FerryError } from '../errors.ts';
+import { LOOK_AFTER, REFUSED } from './asked.ts';
 
 /** What a Redis is like, as far as it matters to us. */
 export interface RedisFacts {
@@ -80,10 +81,7 @@ export async function assertTakesWrites(redis: Redis, key: string): Promise<void
     }
     throw new FerryError('REDIS_UNSUITABLE', `Redis answers, but takes no writes: ${message}`, {
       cause: error,
-      hint: 'Look after the server: its role, its memory, its disk, the rights of the user.',
+      hint: LOOK_AFTER,
     });
   }
 }
-
-/** How a Redis begins that has understood and will not. */
-const REFUSED = /^(READONLY|OOM|MISCONF|NOPERM|NOAUTH|LOADING|MASTERDOWN|CLUSTERDOWN|NOREPLICAS)\b/;

@@ -33,7 +33,7 @@ export class LocalFile implements ByteSource {
       // Without waiting: opening a named pipe would wait for its writer.
       handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
       const stats = await handle.stat();
-      if (!stats.isFile()) throw new FerryError('SOURCE_UNREADABLE', `${path} is not a file`);
+      if (!stats.isFile()) throw notFile(path);
       return new LocalFile(path, handle, identityOf(stats));
     } catch (error) {
       await handle?.close();
@@ -77,6 +77,13 @@ export class LocalFile implements ByteSource {
   close(): Promise<void> {
     return this.#handle.close();
   }
+}
+
+/** Bytes that come once can't be sent again from where the line broke. */
+function notFile(path: string): FerryError {
+  return new FerryError('SOURCE_UNREADABLE', `${path} is not a file`, {
+    hint: 'Name a file on a disk: a pipe or a device can be read only once.',
+  });
 }
 
 /** @throws FerryError SOURCE_NOT_FOUND, SOURCE_UNREADABLE */
