@@ -31,7 +31,6 @@ export function openTargets(
   lockOf: (target: string) => LoginLock,
 ): OpenTargets {
   const opening = new Map<string, Promise<TargetAccess>>();
-  const closing = new AbortController();
   const gates = new Map<string, TargetGate>();
   const open = async (name: string): Promise<TargetAccess> => {
     const vcd = await createClient(current, name, lockOf(name));
@@ -57,14 +56,13 @@ export function openTargets(
       try {
         const { vcd, gate } = await get(name);
         if (performance.now() - vcd.answeredAt() < FRESH_MS) return true;
-        const answers = gate.answers(closing.signal);
+        const answers = gate.answers(new AbortController().signal); // it ends with the gate
         return await Promise.race([answers, sleep(AT_ONCE_MS, false)]);
       } catch {
         return true; // its jobs say what is wrong
       }
     },
     close() {
-      closing.abort();
       for (const gate of gates.values()) gate.close();
       for (const access of opening.values())
         void access.then(({ vcd }) => vcd.close()).catch(() => undefined);
