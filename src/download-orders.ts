@@ -5,6 +5,7 @@ import { localName } from './jobs/download/local-plan.ts';
 import type { WantedJob } from './jobs/enqueue.ts';
 import type { DownloadRequest } from './jobs/job-request.ts';
 import { findTarget, type JobTerms, termsOf, turnOf } from './order-parts.ts';
+import { isLossy } from './source/local-file.ts';
 
 /** One download as a user asks for it. */
 export interface DownloadOrder extends JobTerms {
@@ -76,7 +77,7 @@ function toDownload(
     target,
     catalog,
     name,
-    folder: resolve(order.folder ?? '.'),
+    folder: folderOf(order.folder ?? '.'),
     format: order.format ?? 'files',
     ifExists: order.ifExists ?? 'fail',
     expectedBytes: order.expectedBytes ?? 0,
@@ -84,4 +85,12 @@ function toDownload(
   };
   // What is to be replaced is to be fetched.
   return { request, ...turnOf(order), again: request.ifExists === 'replace' };
+}
+
+/** @throws FerryError USAGE for one that would be another one there */
+function folderOf(path: string): string {
+  if (!isLossy(path)) return resolve(path);
+  throw new FerryError('USAGE', `the name of the folder ${path} is not UTF-8`, {
+    hint: 'Rename it: names in other encodings can be listed, and not opened.',
+  });
 }

@@ -1,4 +1,7 @@
-import { readFileSync } from 'node:fs';
+import { X509Certificate } from 'node:crypto';
+import { accessSync, constants, existsSync, mkdirSync, readFileSync, statSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import { createSecureContext } from 'node:tls';
 import { parse } from 'yaml';
 import { parseDuration, parseRate, parseSize } from '../config/units.ts';
 import { FerryError } from '../errors.ts';
@@ -58,10 +61,12 @@ export async function simulate(_args: string[], options: SimulateOptions): Promi
     startSimulator({
       port: options.port,
       ...definedOf(options),
-      store: options.store,
+      store: storeOf(options.store),
       ...servedOf(options),
       legacyLogin: options.legacyLogin,
-      ...(options.transferUrl === undefined ? {} : { transferUrl: options.transferUrl }),
+      ...(options.transferUrl === undefined
+        ? {}
+        : { transferUrl: addressOf('--transfer-url', options.transferUrl) }),
       ...limitsOf(options),
       importTimeMs: time('--import-time', options.importTime),
       importMsPerGB: time('--import-time-per-gb', options.importTimePerGb),
@@ -73,9 +78,7 @@ export async function simulate(_args: string[], options: SimulateOptions): Promi
       cancelTimeMs: time('--cancel-time', options.cancelTime),
       linkDelayMs: time('--link-delay', options.linkDelay),
       ...(bytesPerSecond === undefined ? {} : { rateBytesPerSecond: bytesPerSecond }),
-      ...(tlsCert !== undefined && tlsKey !== undefined
-        ? { tls: { cert: readPem('--tls-cert', tlsCert), key: readPem('--tls-key', tlsKey) } }
-        : {}),
+      ...(tlsCert !== undefined && tlsKey !== undefined ? { tls: readTls(tlsCert, tlsKey) } : {}),
     }),
   );
   try {
@@ -100,11 +103,51 @@ async function listening<T>(
   } catch (error) {
     const { code, syscall } = error as NodeJS.ErrnoException;
     if (syscall !== 'listen' && syscall !== 'getaddrinfo') throw error;
+    const isHost = syscall === 'getaddrinfo' || code === 'EADDRNOTAVAIL';
     throw new FerryError('CONFIG_INVALID', `${host} port ${port} can't be listened on (${code})`, {
       cause: error,
-      hint: 'Say another --port, or --port 0 for one that is free.',
+      hint: isHost
+        ? 'Say another --host: an address of this machine.'
+        : 'Say another --port, or --port 0 for one that is free.',
     });
   }
+}
+
+/** @throws FerryError USAGE for what is no certificate with its key */
+function readTls(certPath: string, keyPath: string): { cert: string; key: string } {
+  const tls = { cert: readPem('--tls-cert', certPath), key: readPem('--tls-key', keyPath) };
+  try {
+    new X509Certificate(tls.cert);
+    createSecureContext(tls);
+  } catch (error) {
+    const { message } = error as Error;
+    throw new FerryError('USAGE', `${certPath} and ${keyPath} can't be used for TLS: ${message}`);
+  }
+  return tls;
+}
+
+/** Made now where it is missing: a store that can't be written would only show with the first upload. */
+function storeOf(path: string): string {
+  if (path === 'discard') return path;
+  const wanted = resolve(path);
+  const missing: string[] = [];
+  let existing = wanted;
+  for (; !existsSync(existing); existing = dirname(existing)) missing.unshift(existing);
+  try {
+    // One by one: of folders below one that takes none, all at once would be tried for ever.
+    for (const folder of missing) mkdirSync(folder);
+    accessSync(wanted, constants.W_OK);
+    if (statSync(wanted).isDirectory()) return path;
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new FerryError('USAGE', `--store: ${path} can't be written (${code})`);
+  }
+  throw new FerryError('USAGE', `--store: ${path} is not a folder`);
+}
+
+function addressOf(option: string, text: string): string {
+  if (URL.canParse(text) && /^https?:$/.test(new URL(text).protocol)) return text;
+  throw new FerryError('USAGE', `${option}: "${text}" is not an http(s):// address`);
 }
 
 /** @throws FerryError USAGE */

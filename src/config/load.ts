@@ -185,7 +185,11 @@ function parseYaml(file: string): unknown {
   if (error) {
     const { line, col } = lineCounter.linePos(error.pos[0]);
     const what = error.code.toLowerCase().replaceAll('_', ' ');
-    throw new FerryError('CONFIG_INVALID', `${file}: line ${line}, column ${col}: ${what}`);
+    // In braces those of a variable end the list.
+    const isVariable = /[{,].*[:,]\s*\$\{/.test(text.split('\n')[line - 1] ?? '');
+    const hint = isVariable ? { hint: `Within {…} put it in quotes: password: "\${NAME}".` } : {};
+    const where = `${file}: line ${line}, column ${col}: ${what}`;
+    throw new FerryError('CONFIG_INVALID', where, hint);
   }
   try {
     return document.toJS();

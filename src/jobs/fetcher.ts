@@ -238,7 +238,7 @@ export class Fetcher {
       if (!job) continue;
       const state = await job.getState();
       if (state === 'delayed' && (job.data as JobData).retryAt <= this.#options.clock.now())
-        await job.promote();
+        await job.promote().catch(() => undefined); // somebody was quicker
       else if (state !== 'waiting' && state !== 'prioritized') continue;
       await job.changePriority({ priority: 0, lifo: true });
       return true;

@@ -43,6 +43,13 @@ export function withoutMark(description: string): string {
   return before + description.slice(match.index + match[0].length);
 }
 
+/** The description without a mark that it ends with, as ours do: one in the middle is a user's own text. */
+export function withoutMarkAtEnd(description: string): string {
+  const match = lastMatch(description);
+  const isLast = match && description.slice(match.index + match[0].length).trim() === '';
+  return isLast ? withoutMark(description) : description;
+}
+
 function lastMatch(description: string): RegExpExecArray | undefined {
   return [...description.matchAll(MARK)].at(-1);
 }

@@ -229,7 +229,7 @@ export class UploadQueues {
   async #retryOne(id: string, { state }: JobDetails): Promise<void> {
     const job = await this.#queues.findJob(id);
     if (!job) return;
-    if (state === 'delayed') await job.promote();
+    if (state === 'delayed') await job.promote().catch(() => undefined); // due meanwhile
     if (state !== 'failed') return;
     const data = job.data as JobData;
     const key = sameUploadKey(data.request);

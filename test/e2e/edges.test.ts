@@ -110,6 +110,31 @@ test('a file of a password that is empty is said, and sent to nobody', () =>
     expect(simulator.world.sessions.attempts).toBe(0);
   }));
 
+describe('a simulator that can not work as it is told says so at once', () => {
+  test.each([
+    [
+      'a store that is a file',
+      ['--store', 'ovaferry.yaml'],
+      /--store: ovaferry\.yaml is not a folder/,
+    ],
+    [
+      'one that nobody can make',
+      ['--store', '/proc/x/y'],
+      /--store: \/proc\/x\/y can't be written/,
+    ],
+    ['no certificate', ['--tls-cert', 'empty', '--tls-key', 'empty'], /can't be used for TLS/],
+    ['no address', ['--transfer-url', 'nonsense'], /--transfer-url: "nonsense" is not/],
+    ["another machine's address", ['--host', '203.0.113.1'], /Say another --host/],
+  ])('%s', (_what, args, said) =>
+    withFolder(async (folder) => {
+      await writeFile(join(folder, 'empty'), '');
+      await writeFile(join(folder, 'ovaferry.yaml'), '');
+      const { code, stderr } = await run(['simulate', '--port', '0', ...args], folder);
+      expect({ code, stderr }).toEqual({ code: 2, stderr: expect.stringMatching(said) });
+    }),
+  );
+});
+
 test('why a job waits is shown by the command that waits for it', () =>
   withPlace({}, async ({ folder, redis, source }) => {
     const elsewhere = 'http://127.0.0.1:1';

@@ -118,6 +118,14 @@ describe('a configuration', () => {
     await expect(loaded(yaml, () => undefined)).rejects.toThrow(/c\.yaml/);
   });
 
+  test('a variable within braces is to be quoted, which is said', async () => {
+    const yaml = `targets:\n  lab: {url: https://x, password: \${LAB}, org: a}\n`;
+    await expect(loaded(yaml, () => undefined)).rejects.toMatchObject({
+      message: expect.stringMatching(/line 2, column \d+/),
+      hint: expect.stringContaining(`password: "\${NAME}"`),
+    });
+  });
+
   test.each([
     ['an unclosed quote', 'password: "s3cret\n'],
     ['a reserved character', 'password: @s3cret\n'],

@@ -7,6 +7,7 @@ import {
   isOfContent,
   markText,
   withoutMark,
+  withoutMarkAtEnd,
 } from '../../src/jobs/mark.ts';
 
 import { isJobId, jobIdOf, queueOf, queueOfJob, targetOfJob } from '../../src/jobs/names.ts';
@@ -50,6 +51,18 @@ test('a mark is found in any description, as it was written, and can be taken ou
       expect(withoutMark(description)).toBe(text);
     }),
   );
+});
+
+test("one at the end is ours; what looks like one in the middle is a user's own text", () => {
+  const mark = markText({
+    installation: '0'.repeat(12),
+    jobId: 'lab-1',
+    content: 'a'.repeat(43),
+    replaces: undefined,
+  });
+  expect(withoutMarkAtEnd(`see ${mark} of mine`)).toBe(`see ${mark} of mine`);
+  expect(withoutMarkAtEnd(`see ${mark} of mine\n${mark}`)).toBe(`see ${mark} of mine`);
+  expect(withoutMarkAtEnd(mark)).toBe('');
 });
 
 test.each([

@@ -10,7 +10,7 @@ import { type LinkDeps, linkDeps } from '../download/link-deps.ts';
 import { openRemoteImage } from '../download/remote-image.ts';
 import { finish } from '../finish.ts';
 import { findSame } from '../judge-item.ts';
-import { CONTENT_KEY, withoutMark } from '../mark.ts';
+import { CONTENT_KEY, withoutMarkAtEnd } from '../mark.ts';
 import { startAnew } from '../start-anew.ts';
 import { uploadByPull } from '../upload-by-pull.ts';
 import type { OpenUpload, UploadDeps, UploadResult } from '../upload-deps.ts';
@@ -238,7 +238,7 @@ function withDescription(copy: Copy, link: ItemLink): Copy {
   const { request } = copy;
   if (request.description !== '') return copy;
   // Whose that one is is not for the copy to say.
-  const description = withoutMark(link.entity.description);
+  const description = withoutMarkAtEnd(link.entity.description);
   return { ...copy, request: { ...request, description } };
 }
 
