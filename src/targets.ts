@@ -16,8 +16,10 @@ type LoginLock = ReturnType<typeof createLoginLock>;
 interface OpenTargets {
   get(target: string): Promise<TargetAccess>;
   isDown(target: string): boolean;
-  /** Whether it has answered this process of late, or does so at once. */
-  reaches(target: string): Promise<boolean>;
+  /** Whether it has answered this process of late. */
+  hasAnswered(target: string): boolean;
+  /** Whether it answers at once. */
+  answers(target: string): Promise<boolean>;
   close(): void;
 }
 
@@ -31,6 +33,7 @@ export function openTargets(
   lockOf: (target: string) => LoginLock,
 ): OpenTargets {
   const opening = new Map<string, Promise<TargetAccess>>();
+  const clients = new Map<string, VcdClient>();
   const gates = new Map<string, TargetGate>();
   const open = async (name: string): Promise<TargetAccess> => {
     const vcd = await createClient(current, name, lockOf(name));
@@ -38,6 +41,7 @@ export function openTargets(
       await vcd.probe(signal);
     });
     gates.set(name, gate);
+    clients.set(name, vcd);
     return { vcd, gate };
   };
   const get = (name: string): Promise<TargetAccess> => {
@@ -52,10 +56,13 @@ export function openTargets(
   return {
     get,
     isDown: (name) => gates.get(name)?.isDown ?? false,
-    async reaches(name) {
+    hasAnswered(name) {
+      const answeredAt = clients.get(name)?.answeredAt() ?? Number.NEGATIVE_INFINITY;
+      return performance.now() - answeredAt < FRESH_MS;
+    },
+    async answers(name) {
       try {
-        const { vcd, gate } = await get(name);
-        if (performance.now() - vcd.answeredAt() < FRESH_MS) return true;
+        const { gate } = await get(name);
         const answers = gate.answers(new AbortController().signal); // it ends with the gate
         return await Promise.race([answers, sleep(AT_ONCE_MS, false)]);
       } catch {

@@ -160,7 +160,8 @@ async function startRunner(
     clock,
     ...(only ? { only: only.ids } : {}),
     isDown: (target) => targetsOpen.isDown(target),
-    reaches: (target) => targetsOpen.reaches(target),
+    hasAnswered: (target) => targetsOpen.hasAnswered(target),
+    answers: (target) => targetsOpen.answers(target),
     world: {
       access: (target) => targetsOpen.get(target),
       openImage,

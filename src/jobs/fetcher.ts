@@ -43,8 +43,10 @@ export interface FetcherOptions {
   readonly only: ReadonlySet<string> | undefined;
   /** True while a target does not answer this process. */
   readonly isDown: (target: string) => boolean;
-  /** Whether it has answered of late, or does so at once. */
-  readonly reaches: (target: string) => Promise<boolean>;
+  /** Whether it has answered this process of late. */
+  readonly hasAnswered: (target: string) => boolean;
+  /** Whether it answers at once. */
+  readonly answers: (target: string) => Promise<boolean>;
   /** Ids of the jobs that run in this process. */
   readonly running: (target: string) => readonly string[];
 }
@@ -219,11 +221,13 @@ export class Fetcher {
 
   /** What this process can't reach others may, where there are any: they are not to wait for its jobs. */
   async #isForOthers({ name, target, queue }: ServedQueue): Promise<boolean> {
-    const { redis, only, isDown, reaches } = this.#options;
+    const { redis, only, isDown, hasAnswered, answers } = this.#options;
     if (isDown(target)) return true;
-    if (only || (await queue.getJobCountByTypes('waiting', 'prioritized')) === 0) return false;
+    // Nothing else is asked while it works.
+    if (only || hasAnswered(target)) return false;
+    if ((await queue.getJobCountByTypes('waiting', 'prioritized')) === 0) return false;
     if ((await workersOf(redis, name)).length < 2) return false;
-    return !(await reaches(target));
+    return !(await answers(target));
   }
 
   /** Puts one of these jobs in front of the queue. */

@@ -42,7 +42,8 @@ export interface RunnerOptions {
   readonly only?: ReadonlySet<string>;
   /** True while a target does not answer this process. */
   readonly isDown: (target: string) => boolean;
-  readonly reaches: (target: string) => Promise<boolean>;
+  readonly hasAnswered: (target: string) => boolean;
+  readonly answers: (target: string) => Promise<boolean>;
   readonly world: ProcessorWorld;
 }
 
@@ -102,7 +103,8 @@ export class Runner {
       clock,
       only: options.only,
       isDown: options.isDown,
-      reaches: options.reaches,
+      hasAnswered: options.hasAnswered,
+      answers: options.answers,
       running: (target) => [...this.#runs.keys()].filter((id) => targetOfJob(id) === target),
     });
   }
