@@ -214,6 +214,8 @@ test('an upload of which nothing moves for a day is given up, and says what was 
       message: expect.stringMatching(/nothing moved since .*, after 2 runs; the last failure: GET/),
     });
     simulator.world.faults.clear();
+    // It is noted before the run has ended, and only what waits can be hurried.
+    await untilJob(place, id, 'its next run', ({ state }) => state === 'delayed');
     await (await place.ferry()).retry([id]);
     expect(await untilOver(place, id)).toMatchObject({ error: { code: 'GAVE_UP' } });
     expect(simulator.items()).toEqual([]);
