@@ -97,9 +97,7 @@ const KNOWN_SECTIONS = /^http:\/\/(schemas\.dmtf\.org\/ovf|www\.vmware\.com)\//;
  */
 function unsupportedOf(root: XmlElement): string[] {
   const found: string[] = [];
-  for (const system of [...root.descendants('VirtualSystem'), ...root.children('Content')]) {
-    found.push(...hardwareFaults(system));
-  }
+  found.push(...systemsOf(root).flatMap(hardwareFaults));
   for (const section of root.requiredElements()) {
     // Older ones are in no namespace at all.
     if (section.namespace === '' || KNOWN_SECTIONS.test(section.namespace)) continue;
@@ -112,6 +110,11 @@ function unsupportedOf(root: XmlElement): string[] {
     found.push('it has extra configuration, of which vCD keeps only what its provider allows');
   }
   return found;
+}
+
+/** 0.9 calls it Content and gives its kind as a type. */
+function systemsOf(root: XmlElement): XmlElement[] {
+  return [...root.descendants('VirtualSystem'), ...root.children('Content')];
 }
 
 function hardwareFaults(system: XmlElement): string[] {
@@ -136,9 +139,7 @@ function problemsOf(root: XmlElement, files: readonly FileReference[]): string[]
       );
     }
   }
-  // 0.9 calls it Content and gives its kind as a type.
-  const systems = [...root.descendants('VirtualSystem'), ...root.children('Content')];
-  if (systems.length === 0) problems.push('it has no VirtualSystem');
+  if (systemsOf(root).length === 0) problems.push('it has no VirtualSystem');
   return problems;
 }
 
