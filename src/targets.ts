@@ -33,15 +33,13 @@ export function openTargets(
   lockOf: (target: string) => LoginLock,
 ): OpenTargets {
   const opening = new Map<string, Promise<TargetAccess>>();
-  const clients = new Map<string, VcdClient>();
-  const gates = new Map<string, TargetGate>();
+  const opened = new Map<string, TargetAccess>();
   const open = async (name: string): Promise<TargetAccess> => {
     const vcd = await createClient(current, name, lockOf(name));
     const gate = new TargetGate(async (signal) => {
       await vcd.probe(signal);
     });
-    gates.set(name, gate);
-    clients.set(name, vcd);
+    opened.set(name, { vcd, gate });
     return { vcd, gate };
   };
   const get = (name: string): Promise<TargetAccess> => {
@@ -55,9 +53,9 @@ export function openTargets(
   };
   return {
     get,
-    isDown: (name) => gates.get(name)?.isDown ?? false,
+    isDown: (name) => opened.get(name)?.gate.isDown ?? false,
     hasAnswered(name) {
-      const answeredAt = clients.get(name)?.answeredAt() ?? Number.NEGATIVE_INFINITY;
+      const answeredAt = opened.get(name)?.vcd.answeredAt() ?? Number.NEGATIVE_INFINITY;
       return performance.now() - answeredAt < FRESH_MS;
     },
     async answers(name) {
@@ -70,7 +68,7 @@ export function openTargets(
       }
     },
     close() {
-      for (const gate of gates.values()) gate.close();
+      for (const { gate } of opened.values()) gate.close();
       for (const access of opening.values())
         void access.then(({ vcd }) => vcd.close()).catch(() => undefined);
     },
