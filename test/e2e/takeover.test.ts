@@ -4,7 +4,7 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from '@jest/globals';
-import { configure, start, until } from '../helpers/cli.ts';
+import { configure, type Running, start, until } from '../helpers/cli.ts';
 import { expectWhole } from '../helpers/expect-whole.ts';
 import {
   doubled,
@@ -248,14 +248,19 @@ test('imports hold back neither what has begun nor what is cancelled, and count 
     },
   ));
 
+/** A worker of the same Redis for which the target is at another port. */
+async function workerElsewhere({ folder, redis }: Place, port: number): Promise<Running> {
+  const elsewhere = join(folder, 'elsewhere');
+  await mkdir(elsewhere);
+  await configure(elsewhere, { url: `http://127.0.0.1:${port}`, redis: redis.url });
+  return start(['worker', '--log-level', 'info'], elsewhere);
+}
+
 test('a worker that can not reach the target leaves its jobs to one that can', () =>
   withPlace({ rateBytesPerSecond: 8_000_000 }, async (place) => {
-    const { folder, simulator, redis } = place;
+    const { simulator } = place;
     const port = await freePort(); // nobody listens there
-    const elsewhere = join(folder, 'elsewhere');
-    await mkdir(elsewhere);
-    await configure(elsewhere, { url: `http://127.0.0.1:${port}`, redis: redis.url });
-    const cut = start(['worker', '--log-level', 'info'], elsewhere);
+    const cut = await workerElsewhere(place, port);
     try {
       await isUp(cut);
       const ids = await enqueueMany(place, 12, 200_000);
@@ -277,15 +282,11 @@ test('a worker that can not reach the target leaves its jobs to one that can', (
 
 test('a worker before a black hole takes nothing from one that can reach the target', () =>
   withPlace({ rateBytesPerSecond: 8_000_000 }, async (place) => {
-    const { folder, redis } = place;
     // It takes connections, and never says a word.
     const hole = createServer().listen(0, '127.0.0.1');
     await once(hole, 'listening');
     const { port } = hole.address() as AddressInfo;
-    const elsewhere = join(folder, 'elsewhere');
-    await mkdir(elsewhere);
-    await configure(elsewhere, { url: `http://127.0.0.1:${port}`, redis: redis.url });
-    const cut = start(['worker', '--log-level', 'info'], elsewhere);
+    const cut = await workerElsewhere(place, port);
     try {
       await isUp(cut);
       await isUp(place.worker());

@@ -42,6 +42,15 @@ const put = (url: URL, body: Buffer | AsyncIterable<Uint8Array>, bytes: number) 
     headers: { 'content-length': String(bytes) },
   }) as const;
 
+/** The first two connections answer once; then the line is cut for both. */
+const cutAfterAnswer: Serve = (socket, connection) => {
+  let isUsed = false;
+  socket.on('data', () => {
+    if (connection > 2 || !isUsed) socket.write(NO_CONTENT);
+    isUsed = true;
+  });
+};
+
 /** As blocks come from a disk. */
 async function* blocks(bytes: number, each = 4 * MB): AsyncGenerator<Uint8Array> {
   for (let at = 0; at < bytes; at += each) yield Buffer.alloc(Math.min(each, bytes - at));
@@ -105,27 +114,18 @@ test('a line so slow that a block takes longer than the limit is not stalled', (
   ));
 
 test('what is given a limit ends with it, and takes idle connections along', () =>
-  withServer(
-    (socket, connection) => {
-      let isUsed = false;
-      socket.on('data', () => {
-        if (connection > 2 || !isUsed) socket.write(NO_CONTENT);
-        isUsed = true;
+  withServer(cutAfterAnswer, async (http, url, connections) => {
+    const get = (limitMs?: number) =>
+      http.send({
+        ...{ method: 'GET', url, label: 'GET', headers: {} },
+        ...(limitMs === undefined ? {} : { limitMs }),
+        signal: new AbortController().signal,
       });
-    },
-    async (http, url, connections) => {
-      const get = (limitMs?: number) =>
-        http.send({
-          ...{ method: 'GET', url, label: 'GET', headers: {} },
-          ...(limitMs === undefined ? {} : { limitMs }),
-          signal: new AbortController().signal,
-        });
-      await Promise.all([get(), get()]);
-      await expect(get(50)).rejects.toMatchObject({ code: 'NETWORK' });
-      expect((await get(800)).status).toBe(204);
-      expect(connections()).toBe(3);
-    },
-  ));
+    await Promise.all([get(), get()]);
+    await expect(get(50)).rejects.toMatchObject({ code: 'NETWORK' });
+    expect((await get(800)).status).toBe(204);
+    expect(connections()).toBe(3);
+  }));
 
 test('a source that takes its time is no stall', () =>
   withServer(
@@ -149,27 +149,17 @@ test('a source that takes its time is no stall', () =>
   ));
 
 test('after a stall the other connections are not used any more', () =>
-  withServer(
-    (socket, connection) => {
-      // The first two answer once; then the line is cut for both.
-      let isUsed = false;
-      socket.on('data', () => {
-        if (connection > 2 || !isUsed) socket.write(NO_CONTENT);
-        isUsed = true;
+  withServer(cutAfterAnswer, async (http, url, connections) => {
+    const get = () =>
+      http.send({
+        ...{ method: 'GET', url, label: 'GET', headers: {} },
+        signal: new AbortController().signal,
       });
-    },
-    async (http, url, connections) => {
-      const get = () =>
-        http.send({
-          ...{ method: 'GET', url, label: 'GET', headers: {} },
-          signal: new AbortController().signal,
-        });
-      await Promise.all([get(), get()]);
-      expect(connections()).toBe(2);
-      await expect(get()).rejects.toMatchObject({ code: 'TRANSFER_STALLED' });
-      const startedAt = performance.now();
-      expect((await get()).status).toBe(204);
-      expect(performance.now() - startedAt).toBeLessThan(0.8 * STALL_MS);
-      expect(connections()).toBe(3);
-    },
-  ));
+    await Promise.all([get(), get()]);
+    expect(connections()).toBe(2);
+    await expect(get()).rejects.toMatchObject({ code: 'TRANSFER_STALLED' });
+    const startedAt = performance.now();
+    expect((await get()).status).toBe(204);
+    expect(performance.now() - startedAt).toBeLessThan(0.8 * STALL_MS);
+    expect(connections()).toBe(3);
+  }));
